@@ -1,0 +1,1 @@
+"""Frame sources, metrics and reports."""

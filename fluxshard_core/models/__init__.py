@@ -1,0 +1,1 @@
+"""YOLO models: weights, letterbox, decode; the only room that imports ultralytics."""

@@ -1,0 +1,1 @@
+"""Block motion fields and where they come from."""

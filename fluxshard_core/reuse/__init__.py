@@ -1,0 +1,1 @@
+"""Which cached features may be reused."""

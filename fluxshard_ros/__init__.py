@@ -1,0 +1,1 @@
+"""FluxShard as ROS 2 nodes: conversion, parameters, QoS. No algorithm."""

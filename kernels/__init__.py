@@ -1,0 +1,1 @@
+"""Plain references and fast kernels, one operation a file; imports nothing of FluxShard."""

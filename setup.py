@@ -1,0 +1,40 @@
+"""Package metadata, read by pip and by colcon (ament_python)."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = "fluxshard"
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Motion-aware, cached, edge-cloud vision for robots",
+    license="Apache-2.0",
+    maintainer="FluxShard maintainers",
+    maintainer_email="maintainers@users.noreply.r-seed-c3980753.example",
+    python_requires=">=3.10",
+    packages=[
+        *find_packages(include=["fluxshard_core", "fluxshard_core.*", "fluxshard_ros"]),
+        "fluxshard_kernels",
+        *(f"fluxshard_kernels.{name}" for name in find_packages("kernels")),
+    ],
+    package_dir={"fluxshard_kernels": "kernels"},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
+        (f"share/{PACKAGE}/config", glob("config/*.yaml")),
+    ],
+    entry_points={
+        "console_scripts": [
+            "fluxshard = fluxshard_core.cli:main",
+            "edge_node = fluxshard_ros.edge_node:main",
+            "cloud_node = fluxshard_ros.cloud_node:main",
+            "camera_player = fluxshard_ros.camera_player:main",
+        ],
+        # Commands other packages add to `fluxshard`, so that the core never imports ROS.
+        "fluxshard.commands": ["demo = fluxshard_ros.demo:command"],
+    },
+    zip_safe=False,
+)
