@@ -1,0 +1,30 @@
+"""The largest message either end accepts; everything read from a peer is held against these."""
+
+from __future__ import annotations
+
+from typing import Final
+
+BLOCK_SIZE: Final = 16
+"""Side of a shard block in pixels of the network input."""
+
+CODECS: Final = frozenset({"raw"})
+"""Names of the shard codecs a message may carry; ``shard_codec`` implements each."""
+
+MAX_INPUT_SIDE: Final = 4096
+"""Largest height or width of a network input, in pixels."""
+
+MAX_ORIGINAL_SIDE: Final = 16384
+"""Largest height or width of a camera image, in pixels."""
+
+MAX_SHARD_BYTES: Final = 3 * MAX_INPUT_SIDE * MAX_INPUT_SIDE
+"""Largest payload of one batch of shards: a whole raw RGB input."""
+
+MAX_BLOCK_SIZE: Final = 256
+MAX_INSTANCES: Final = 4096
+MAX_KEYPOINTS: Final = 1024
+MAX_MASK_BYTES: Final = 32 * 1024 * 1024
+MAX_STAGES: Final = 64
+MAX_NAME_BYTES: Final = 128
+MAX_ERROR_BYTES: Final = 2048
+MAX_UINT32: Final = 2**32 - 1
+MAX_INT64: Final = 2**63 - 1

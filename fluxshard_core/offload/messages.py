@@ -1,0 +1,82 @@
+"""What edge and cloud say to each other, whatever carries it (TCP bridge or DDS).
+
+A message that exists is valid: constructing one runs the checks in ``validation`` and raises
+``InputError``, so neither the sender nor a decoder can produce a malformed one. Messages compare
+by identity because their fields are arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from fluxshard_core.models.detections import Detections
+from fluxshard_core.models.letterbox import Letterbox
+from fluxshard_core.motion.field import MotionField
+from fluxshard_core.offload import validation
+from fluxshard_core.offload.limits import BLOCK_SIZE
+
+
+@dataclass(frozen=True, eq=False)
+class BlockShards:
+    """A batch of square blocks of the network input, compressed by one codec.
+
+    ``ids`` ``(N,)`` int32, ascending and unique, count the input's blocks row by row from the top
+    left; ``payload`` ``(bytes,)`` uint8 is what the codec named ``codec`` wrote for them, in the
+    order of ``ids``; ``block_size`` is the block's side in pixels.
+    """
+
+    ids: npt.NDArray[np.int32]
+    codec: str
+    payload: npt.NDArray[np.uint8]
+    block_size: int = BLOCK_SIZE
+
+    def __post_init__(self) -> None:
+        validation.check_block_shards(self)
+
+
+@dataclass(frozen=True, eq=False)
+class ShardFrame:
+    """One frame the edge asks the cloud to infer.
+
+    ``session`` names the robot, ``epoch`` counts its restarts and resynchronisations, ``number``
+    the frames within an epoch; together they identify the answer. ``stamp_ns`` is the camera's
+    stamp. ``model_hash`` must equal the cloud's, ``letterbox`` places the input in the original
+    image, ``confidence`` and ``iou`` are the thresholds of the decode, both in [0, 1].
+    """
+
+    session: str
+    epoch: int
+    number: int
+    stamp_ns: int
+    model_hash: str
+    letterbox: Letterbox
+    confidence: float
+    iou: float
+    shards: BlockShards
+    motion: MotionField | None = None
+
+    def __post_init__(self) -> None:
+        validation.check_shard_frame(self)
+
+
+@dataclass(frozen=True, eq=False)
+class InferenceResult:
+    """The cloud's answer to the ``ShardFrame`` of the same session, epoch and number.
+
+    ``stage_ms`` holds the cloud's time per stage in milliseconds. A non-empty ``error`` says why
+    there is no answer; the detections are then empty.
+    """
+
+    session: str
+    epoch: int
+    number: int
+    stamp_ns: int
+    detections: Detections = field(default_factory=Detections)
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    error: str = ""
+
+    def __post_init__(self) -> None:
+        validation.check_inference_result(self)

@@ -1,0 +1,58 @@
+"""The one way a session talks to the other half, whatever carries the messages."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from fluxshard_core.errors import FluxShardError
+from fluxshard_core.offload.messages import InferenceResult, ShardFrame
+
+
+class LinkError(FluxShardError):
+    """The cloud gave no answer for this frame; the edge finishes the frame itself."""
+
+
+class LinkDown(LinkError):  # noqa: N818
+    """There is no connection, or it broke before the answer arrived."""
+
+
+class LinkTimeout(LinkError):  # noqa: N818
+    """The answer did not arrive before the frame's deadline."""
+
+
+class RemoteRefused(LinkError):  # noqa: N818
+    """The other side answered that it will not serve this request, and why."""
+
+
+class Transport(Protocol):
+    """A link to one cloud, shared by any number of threads."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a request sent now would leave this machine."""
+        ...
+
+    @property
+    def tx_bytes(self) -> int:
+        """Bytes sent since the transport was made, framing included."""
+        ...
+
+    @property
+    def rx_bytes(self) -> int:
+        """Bytes received since the transport was made, framing included."""
+        ...
+
+    def infer(self, frame: ShardFrame, timeout_s: float) -> InferenceResult:
+        """Send a frame and wait for its answer, at most ``timeout_s`` seconds.
+
+        The answer may carry ``InferenceResult.error``: the link worked and the cloud failed.
+
+        :raises LinkDown: when there is no connection or it breaks while waiting.
+        :raises LinkTimeout: when the deadline passes first.
+        :raises RemoteRefused: when the other side refuses the request or the connection.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the connection and everything behind it; further calls do nothing."""
+        ...
