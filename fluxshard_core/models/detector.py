@@ -70,7 +70,14 @@ class Detector:
             path = find_weights(name_or_path)
             source = str(path)
             loaded = load_checkpoint(read_checkpoint(path), source)
-        return cls(loaded.name, loaded.class_names, loaded.network, loaded.hash, input_size)
+        return cls(
+            name=loaded.name,
+            names=loaded.class_names,
+            network=loaded.network,
+            model_hash=loaded.hash,
+            weights=source,
+            input_size=input_size,
+        )
 
     @property
     def layout(self) -> HeadLayout:
