@@ -10,14 +10,8 @@ BLOCK_SIZE: Final = 16
 CODECS: Final = frozenset({"raw"})
 """Names of the shard codecs a message may carry; ``shard_codec`` implements each."""
 
-MAX_INPUT_SIDE: Final = 4096
-"""Largest height or width of a network input, in pixels."""
-
-MAX_ORIGINAL_SIDE: Final = 16384
-"""Largest height or width of a camera image, in pixels."""
-
-MAX_SHARD_BYTES: Final = 3 * MAX_INPUT_SIDE * MAX_INPUT_SIDE
-"""Largest payload of one batch of shards: a whole raw RGB input."""
+MAX_SHARD_BYTES: Final = 48 * 1024 * 1024
+"""Largest payload of one batch of shards: a whole raw RGB input of 4096x4096."""
 
 MAX_BLOCK_SIZE: Final = 256
 MAX_INSTANCES: Final = 4096

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.motion.field import MotionField
-from fluxshard_core.offload import validation
-from fluxshard_core.offload.limits import BLOCK_SIZE
+from fluxshard_core.offload import limits, validation
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class BlockShards:
     ids: npt.NDArray[np.int32]
     codec: str
     payload: npt.NDArray[np.uint8]
-    block_size: int = BLOCK_SIZE
+    block_size: int = limits.BLOCK_SIZE
 
     def __post_init__(self) -> None:
         validation.check_block_shards(self)
@@ -80,3 +79,25 @@ class InferenceResult:
 
     def __post_init__(self) -> None:
         validation.check_inference_result(self)
+
+    @classmethod
+    def failure(cls, frame: ShardFrame | InferenceResult, reason: str) -> InferenceResult:
+        """Answer ``frame`` with the reason there are no detections, shortened if too long."""
+        clipped = reason.encode(errors="replace")[: limits.MAX_ERROR_BYTES]
+        error = clipped.decode(errors="ignore") or "unknown error"
+        return cls(frame.session, frame.epoch, frame.number, frame.stamp_ns, error=error)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The other side will not serve a request, or this connection, and says why.
+
+    ``session`` and ``number`` are those of the request; an empty session means the connection.
+    """
+
+    reason: str
+    session: str = ""
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        validation.check_refusal(self)

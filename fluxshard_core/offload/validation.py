@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxshard_core.errors import InputError
+from fluxshard_core.models.letterbox import MAX_SIDE, Letterbox
 from fluxshard_core.offload import limits
 
 if TYPE_CHECKING:
     from fluxshard_core.models.detections import Detections, InstanceMask
-    from fluxshard_core.models.letterbox import Letterbox
-    from fluxshard_core.offload.messages import BlockShards, InferenceResult, ShardFrame
+    from fluxshard_core.offload.messages import BlockShards, InferenceResult, Refusal, ShardFrame
 
 
 def check_block_shards(shards: BlockShards) -> None:
@@ -64,6 +64,13 @@ def check_inference_result(result: InferenceResult) -> None:
     _check_detections(result.detections)
 
 
+def check_refusal(refusal: Refusal) -> None:
+    """Raise ``InputError`` unless the reason and the request's identity are in range."""
+    _check_text("reason", refusal.reason, limits.MAX_ERROR_BYTES)
+    _check_text("session", refusal.session, limits.MAX_NAME_BYTES, empty=True)
+    _check_integer("number", refusal.number, 0, limits.MAX_INT64)
+
+
 def _check_identity(message: ShardFrame | InferenceResult) -> None:
     _check_text("session", message.session, limits.MAX_NAME_BYTES)
     _check_integer("epoch", message.epoch, 0, limits.MAX_UINT32)
@@ -72,14 +79,17 @@ def _check_identity(message: ShardFrame | InferenceResult) -> None:
 
 
 def _check_letterbox(letterbox: Letterbox) -> None:
-    for name in ("original_height", "original_width"):
-        _check_integer(name, getattr(letterbox, name), 1, limits.MAX_ORIGINAL_SIDE)
-    for name in ("input_height", "input_width"):
-        _check_integer(name, getattr(letterbox, name), 1, limits.MAX_INPUT_SIDE)
-    if not (math.isfinite(letterbox.scale) and letterbox.scale > 0):
-        raise InputError(f"letterbox scale must be positive and finite, not {letterbox.scale}")
-    _check_integer("pad_x", letterbox.pad_x, 0, letterbox.input_width - 1)
-    _check_integer("pad_y", letterbox.pad_y, 0, letterbox.input_height - 1)
+    for name in ("original_height", "original_width", "input_height", "input_width"):
+        _check_integer(name, getattr(letterbox, name), 1, MAX_SIDE)
+    if not 0.0 < letterbox.scale <= MAX_SIDE:
+        raise InputError(f"letterbox scale must be within (0, {MAX_SIDE}], not {letterbox.scale}")
+    for name, pad, content, side in (
+        ("pad_x", letterbox.pad_x, letterbox.content_width, letterbox.input_width),
+        ("pad_y", letterbox.pad_y, letterbox.content_height, letterbox.input_height),
+    ):
+        if content > side:
+            raise InputError(f"letterbox content of {content} px overflows the input's {side} px")
+        _check_integer(name, pad, 0, side - content)
 
 
 def _block_grid(letterbox: Letterbox, block_size: int) -> tuple[int, int]:
@@ -113,7 +123,7 @@ def _check_detections(detections: Detections) -> None:
 def _check_masks(masks: tuple[InstanceMask, ...], count: int) -> None:
     if len(masks) != count:
         raise InputError(f"{len(masks)} masks for {count} instances")
-    side = limits.MAX_ORIGINAL_SIDE
+    side = MAX_SIDE
     total = 0
     for mask in masks:
         _check_integer("mask x", mask.x, -side, side)

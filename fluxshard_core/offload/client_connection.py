@@ -1,0 +1,130 @@
+"""One established connection of the client: requests out, answers matched to who waits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from fluxshard_core.errors import InputError
+from fluxshard_core.offload.framing import FrameProtocol, Traffic
+from fluxshard_core.offload.header import Header, WireLimits
+from fluxshard_core.offload.messages import InferenceResult, Refusal, ShardFrame
+from fluxshard_core.offload.transport import LinkDown, LinkError, RemoteRefused
+from fluxshard_core.offload.wire import EncodedFrame, decode_body
+from fluxshard_core.offload.wire_errors import KindError, WireError
+
+Key = tuple[str, int, int]
+
+_log = logging.getLogger(__name__)
+
+
+def request_key(message: ShardFrame | InferenceResult) -> Key:
+    """Return what an answer must share with its request: session, epoch and number."""
+    return message.session, message.epoch, message.number
+
+
+class ClientConnection(FrameProtocol):
+    """Lives on the client's event loop. ``lost`` resolves to the reason once it is over."""
+
+    def __init__(self, wire_limits: WireLimits, traffic: Traffic, silence_limit_s: float) -> None:
+        super().__init__(wire_limits, traffic)
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[str] = self._loop.create_future()
+        self.answered = False
+        self._waiting: dict[Key, asyncio.Future[InferenceResult]] = {}
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._silence_limit_s = silence_limit_s
+        self._heard_s = 0.0
+        self._reason = "the cloud closed the connection"
+
+    async def exchange(self, key: Key, frame: EncodedFrame) -> InferenceResult:
+        """Send one request and wait for its answer; cancelling gives the request up.
+
+        :raises LinkDown: when the connection is lost first.
+        :raises RemoteRefused: when the server refuses the request or the connection.
+        """
+        if key in self._waiting:
+            raise InputError(f"frame {key} is already waiting for its answer")
+        if not self._waiting:
+            self._heard_s = self._loop.time()
+        answer: asyncio.Future[InferenceResult] = self._loop.create_future()
+        self._waiting[key] = answer
+        try:
+            while not self._writable.is_set():
+                await self._writable.wait()
+            if not answer.done():
+                self.send(frame)
+            return await answer
+        except asyncio.CancelledError:
+            self._hang_up_if_silent()
+            raise
+        finally:
+            del self._waiting[key]
+
+    def hang_up(self, reason: str) -> None:
+        """Close at once, dropping what was not sent; ``reason`` is what waiters are told."""
+        self._reason = reason
+        self.transport.abort()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take in bytes; any of them shows that the peer is alive."""
+        self._heard_s = self._loop.time()
+        super().buffer_updated(nbytes)
+
+    def frame_received(self, header: Header, body: bytearray) -> None:
+        """Hand an answer to who waits for it; nobody waits any more for a late one."""
+        message = decode_body(header, body)
+        if isinstance(message, InferenceResult):
+            self.answered = True
+            waiter = self._waiting.get(request_key(message))
+            if waiter is None or waiter.done():
+                _log.debug("late answer to frame %d discarded", message.number)
+            else:
+                waiter.set_result(message)
+        elif isinstance(message, Refusal):
+            self._refused(message)
+        else:
+            raise KindError("message kind", expected="RESULT", actual=header.kind.name)
+
+    def stream_broken(self, error: WireError) -> None:
+        """Give the connection up: what follows cannot be understood."""
+        self.hang_up(f"the cloud sent something that is not a valid frame ({error})")
+
+    def pause_writing(self) -> None:
+        """Keep further requests back while the kernel takes no more."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Let requests go out again."""
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everyone who waits."""
+        if exc is not None:
+            self._reason = f"the connection broke ({exc})"
+        self._fail_all(LinkDown(self._reason))
+        self._writable.set()
+        if not self.lost.done():
+            self.lost.set_result(self._reason)
+
+    def _refused(self, refusal: Refusal) -> None:
+        error = RemoteRefused(f"the cloud refused: {refusal.reason}")
+        if not refusal.session:
+            self._reason = str(error)
+            self._fail_all(error)
+            return
+        for (session, _, number), waiter in self._waiting.items():
+            if (session, number) == (refusal.session, refusal.number) and not waiter.done():
+                waiter.set_exception(error)
+
+    def _fail_all(self, error: LinkError) -> None:
+        for waiter in self._waiting.values():
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    def _hang_up_if_silent(self) -> None:
+        """A peer that is gone without a word (power, cable) is found out by its silence."""
+        silent_s = self._loop.time() - self._heard_s
+        if silent_s > self._silence_limit_s:
+            self.hang_up(f"the cloud was silent for {silent_s:.1f} s")

@@ -1,0 +1,104 @@
+"""A TCP stream cut into frames: each body is received straight into the buffer it is read from."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Final, cast
+
+from fluxshard_core.offload.header import HEADER_BYTES, Header, WireLimits
+from fluxshard_core.offload.wire import EncodedFrame
+from fluxshard_core.offload.wire_errors import WireError
+
+_DROP_BYTES: Final = 64 * 1024
+
+
+@dataclass
+class Traffic:
+    """Bytes that crossed a link, over all the connections it has had."""
+
+    tx_bytes: int = 0
+    rx_bytes: int = 0
+
+
+class FrameProtocol(asyncio.BufferedProtocol, ABC):
+    """One end of a connection; subclasses say what a frame, a bad frame and a loss mean.
+
+    Memory is allocated only for a body whose header passed every cap. After a ``WireError`` the
+    stream has no known frame boundary any more, so what follows is read and dropped.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(self, wire_limits: WireLimits, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._wire_limits = wire_limits
+        self._header: Header | None = None
+        self._buffer = bytearray(HEADER_BYTES)
+        self._filled = 0
+        self._broken = False
+
+    @abstractmethod
+    def frame_received(self, header: Header, body: bytearray) -> None:
+        """Take over one frame: a ``WireError`` raised here is reported like a bad header."""
+
+    @abstractmethod
+    def stream_broken(self, error: WireError) -> None:
+        """Handle a peer that sent something that is not a frame; called once."""
+
+    @property
+    def mid_frame(self) -> bool:
+        """Whether a frame has begun to arrive and is not complete."""
+        return self._filled > 0 or self._header is not None
+
+    def ignore_input(self) -> None:
+        """Read and drop whatever else arrives, so that a last word to the peer is not lost."""
+        self._broken = True
+        self._expect(bytearray(_DROP_BYTES), None)
+
+    def send(self, frame: EncodedFrame) -> None:
+        """Queue one frame; the caller keeps its arrays unchanged until the answer."""
+        self.transport.write(frame.prefix)
+        if len(frame.tail):
+            self.transport.write(frame.tail)
+        self._traffic.tx_bytes += len(frame)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send small frames at once: latency matters more than the number of packets."""
+        self.transport = cast(asyncio.Transport, transport)
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next bytes go: the rest of the header or of the body."""
+        return memoryview(self._buffer)[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Advance; hand over whatever became complete."""
+        self._traffic.rx_bytes += nbytes
+        if self._broken:
+            return
+        self._filled += nbytes
+        try:
+            if self._filled == len(self._buffer):
+                self._part_complete()
+        except WireError as error:
+            self.ignore_input()
+            self.stream_broken(error)
+
+    def _part_complete(self) -> None:
+        header = self._header
+        if header is None:
+            header = Header.unpack(self._buffer, self._wire_limits)
+            if header.body_bytes:
+                self._expect(bytearray(header.body_bytes), header)
+                return
+        body = self._buffer if self._header else bytearray()
+        self._expect(bytearray(HEADER_BYTES), None)
+        self.frame_received(header, body)
+
+    def _expect(self, buffer: bytearray, header: Header | None) -> None:
+        self._buffer, self._header, self._filled = buffer, header, 0
