@@ -1,0 +1,1 @@
+"""Commands of `fluxshard`, one a file, loaded by name only when called."""

@@ -1,0 +1,119 @@
+"""The node on the big machine: block shards in, inference results out, over TCP or DDS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from fluxshard_core.cloud_service import IDLE_S, MAX_SESSIONS, CloudService
+from fluxshard_core.errors import FluxShardError
+from fluxshard_core.offload.server import InferenceServer
+from fluxshard_ros.dds_service import DdsService
+from fluxshard_ros.model_parameters import AUTOSTART, MODEL_PARAMETERS, load_detector
+from fluxshard_ros.parameters import ParameterSpec, ParameterTable
+from fluxshard_ros.running import autostart, run
+
+PARAMETERS = (
+    *MODEL_PARAMETERS,
+    AUTOSTART,
+    ParameterSpec(
+        "transport", "tcp", "How robots reach this node: TCP bridge or DDS", choices=("tcp", "dds")
+    ),
+    ParameterSpec("bind_host", "127.0.0.1", "Loopback address the TCP bridge listens on"),
+    ParameterSpec("port", 7447, "Port of the TCP bridge", minimum=1, maximum=65535),
+    ParameterSpec(
+        "max_sessions", MAX_SESSIONS, "Robots served at the same time", minimum=1, maximum=1024
+    ),
+    ParameterSpec(
+        "idle_timeout",
+        IDLE_S,
+        "Seconds of silence after which a robot's place may go to another",
+        minimum=1.0,
+        maximum=86400.0,
+    ),
+)
+
+
+class CloudNode(LifecycleNode):
+    """Serves robots while active."""
+
+    def __init__(self) -> None:
+        super().__init__("cloud_node")
+        self.parameters = ParameterTable(self, PARAMETERS)
+        self._service: CloudService | None = None
+        self._endpoint: InferenceServer | DdsService | None = None
+        if self.parameters.values()["autostart"]:
+            autostart(self)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model."""
+        values = self.parameters.values()
+        try:
+            detector = load_detector(values)
+        except FluxShardError as error:
+            self.get_logger().fatal(str(error))
+            return TransitionCallbackReturn.FAILURE
+        self._service = CloudService(
+            detector, max_sessions=values["max_sessions"], idle_s=values["idle_timeout"]
+        )
+        self.parameters.configured = True
+        self.get_logger().info(f"{detector.name} loaded ({detector.weights})")
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the door to robots."""
+        assert self._service is not None
+        try:
+            self._endpoint = self._open(self.parameters.values(), self._service)
+        except FluxShardError as error:
+            self.get_logger().fatal(str(error))
+            return TransitionCallbackReturn.FAILURE
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Close the door."""
+        self._close_endpoint()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unload the model."""
+        self.close()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """The same, for good."""
+        self.close()
+        return super().on_shutdown(state)
+
+    def close(self) -> None:
+        """Release threads, sockets and the model; further calls do nothing."""
+        self._close_endpoint()
+        self._service = None
+        self.parameters.configured = False
+
+    def _open(
+        self, values: Mapping[str, Any], service: CloudService
+    ) -> InferenceServer | DdsService:
+        if values["transport"] == "dds":
+            self.get_logger().info("serving robots over DDS")
+            return DdsService(self, service.handle)
+        server = InferenceServer(service.handle, host=values["bind_host"], port=values["port"])
+        server.start()
+        self.get_logger().info(f"serving robots on {values['bind_host']}:{server.port}")
+        return server
+
+    def _close_endpoint(self) -> None:
+        if self._endpoint is not None:
+            self._endpoint.stop()
+            self._endpoint = None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the node until it is told to stop."""
+    return run(CloudNode, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
