@@ -43,7 +43,7 @@ class ModelName:
         """
         match = _NAME.fullmatch(name)
         if match is None:
-            close = difflib.get_close_matches(name, model_names(), n=3, cutoff=0.5)
+            close = difflib.get_close_matches(name.lower(), model_names(), n=3, cutoff=0.5)
             hint = f"did you mean {', '.join(close)}?" if close else f"known: {_patterns()}"
             raise InputError(f"unknown model {name!r}: {hint}")
         family, scale, suffix = match.groups()

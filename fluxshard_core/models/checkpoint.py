@@ -12,10 +12,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fluxshard_core.errors import InputError, WeightsError
-from fluxshard_core.models.catalog import ModelName
-from fluxshard_core.models.inert_unpickling import Record, load_inert
+from fluxshard_core.models.catalog import FAMILIES, ModelName
+from fluxshard_core.models.inert_unpickling import Record, load_inert, mapping_attribute
 
-_MAX_DEPTH = 32  # of nested modules; ultralytics' models have about 8
+_MAX_MODULES = 10_000  # yolo11x-seg has about 700
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,11 @@ def _read_pt(path: Path) -> Checkpoint:
     model = (content.get("ema") or content.get("model")) if isinstance(content, dict) else None
     if not isinstance(model, Record):
         raise WeightsError(f"{path} holds no ultralytics model and no state dict")
-    tensors: dict[str, Tensor] = {}
-    _collect_tensors(model, "", tensors, path, depth=0)
-    config = model.__dict__.get("yaml")
-    config = config if isinstance(config, dict) else {}
+    config = mapping_attribute(model, "yaml")
     return Checkpoint(
         name=_model_name(path, _architecture_from_config(config)),
-        tensors=tensors,
-        class_names=_names_from_mapping(model.__dict__.get("names")),
+        tensors=_state_dict(model, path),
+        class_names=_names_from_mapping(mapping_attribute(model, "names")),
         keypoint_shape=_keypoint_shape(config.get("kpt_shape")),
     )
 
@@ -78,28 +75,28 @@ def _all_tensors(content: Mapping[Any, Any]) -> bool:
     return all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
 
 
-def _collect_tensors(
-    module: Record, prefix: str, tensors: dict[str, Tensor], path: Path, depth: int
-) -> None:
+def _state_dict(model: Record, path: Path) -> dict[str, Tensor]:
     """Walk module records as ``nn.Module.state_dict`` walks modules."""
-    if depth > _MAX_DEPTH:
-        raise WeightsError(f"{path} nests modules deeper than {_MAX_DEPTH}: not a YOLO model")
-    state = module.__dict__
-    transient = state.get("_non_persistent_buffers_set", ())
-    for group in ("_parameters", "_buffers"):
-        for key, value in (state.get(group) or {}).items():
-            if isinstance(value, Tensor) and key not in transient:
-                tensors[f"{prefix}{key}"] = value.detach()
-    for key, child in (state.get("_modules") or {}).items():
-        if isinstance(child, Record):
-            _collect_tensors(child, f"{prefix}{key}.", tensors, path, depth + 1)
+    tensors: dict[str, Tensor] = {}
+    pending = [("", model)]
+    for _ in range(_MAX_MODULES):
+        if not pending:
+            return tensors
+        prefix, module = pending.pop()
+        for group in ("_parameters", "_buffers", "_modules"):
+            for key, value in mapping_attribute(module, group).items():
+                if isinstance(value, Tensor):
+                    tensors[f"{prefix}{key}"] = value.detach()
+                elif isinstance(value, Record):
+                    pending.append((f"{prefix}{key}.", value))
+    raise WeightsError(f"{path} holds more than {_MAX_MODULES} modules: not a YOLO model")
 
 
-def _architecture_from_config(config: dict[Any, Any]) -> str | None:
+def _architecture_from_config(config: Mapping[Any, Any]) -> str | None:
     """``yolo11n-seg`` from ``yaml_file: .../yolo11-seg.yaml`` and ``scale: n``."""
     stem = Path(str(config.get("yaml_file", ""))).stem
     scale = str(config.get("scale", ""))
-    for family in ("yolo11", "yolov8"):
+    for family in FAMILIES:
         if stem == family or stem.startswith(f"{family}-"):
             return f"{family}{scale}{stem.removeprefix(family)}"
     return stem or None
@@ -131,13 +128,13 @@ def _names_from_json(path: Path, text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _names_from_mapping(names: object) -> tuple[str, ...] | None:
-    if not isinstance(names, dict) or sorted(names) != list(range(len(names))):
+def _names_from_mapping(names: Mapping[Any, Any]) -> tuple[str, ...] | None:
+    if not names or set(names) != set(range(len(names))):
         return None
     return tuple(str(names[i]) for i in range(len(names)))
 
 
 def _keypoint_shape(value: object) -> tuple[int, int] | None:
-    if isinstance(value, list | tuple) and len(value) == 2:
-        return int(value[0]), int(value[1])
+    if isinstance(value, list | tuple) and len(value) == 2 and all(type(v) is int for v in value):
+        return value[0], value[1]
     return None

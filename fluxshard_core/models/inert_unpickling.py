@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
+import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import torch
 
 from fluxshard_core.errors import WeightsError
 
-# torch keeps one allowlist per process, and leaving `safe_globals` removes entries from it.
+# torch keeps one allowlist per process.
 _ALLOWLIST_LOCK = threading.Lock()
 
 # What ultralytics checkpoints refer to. The names are only labels: every one is read as a Record.
-_KNOWN_MODULES = ("ultralytics.", "torch.nn.", "numpy.", "pathlib.", "torchvision.transforms.")
-_KNOWN_NAMES = frozenset({"builtins.getattr", "builtins.slice"})
+_KNOWN_MODULES = ("ultralytics.", "torch.nn.", "numpy.", "pathlib.")
+_KNOWN_NAMES = frozenset({"builtins.getattr"})  # how bound methods of fused layers are pickled
 
 
 class Record:
@@ -34,6 +35,12 @@ class Record:
             self.__dict__.update(state)
 
 
+def mapping_attribute(record: Record, name: str) -> dict[Any, Any]:
+    """The record's attribute if it is a dictionary, else an empty one."""
+    value = record.__dict__.get(name)
+    return value if isinstance(value, dict) else {}
+
+
 def load_inert(path: Path) -> Any:
     """Load ``path`` with ``torch.load(weights_only=True)``, every object of it as a ``Record``.
 
@@ -42,21 +49,39 @@ def load_inert(path: Path) -> Any:
     :raises WeightsError: if the file refers to anything an ultralytics checkpoint does not, or is
         damaged.
     """
-    try:
+    with _ALLOWLIST_LOCK, _empty_allowlist(), _reading(path):
         names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    except (OSError, ValueError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise WeightsError(f"{path} cannot be read as a PyTorch checkpoint: {error}") from error
-    foreign = sorted(name for name in names if not _is_known(name))
-    if foreign:
-        raise WeightsError(
-            f"{path} was refused: it refers to {', '.join(foreign[:5])}, which no YOLO checkpoint "
-            "needs and which could run code; use a file from a source you trust"
-        )
+        foreign = sorted(name for name in names if not _is_known(name))
+        if foreign:
+            raise WeightsError(
+                f"{path} was refused: it refers to {', '.join(foreign[:5])}, which no YOLO "
+                "checkpoint needs and which could run code; use a file from a source you trust"
+            )
+        torch.serialization.add_safe_globals([(Record, name) for name in names])
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+@contextlib.contextmanager
+def _empty_allowlist() -> Iterator[None]:
+    """Start from no allowed names, so that none a program has allowed constructs a real class."""
+    allowed = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
     try:
-        with _ALLOWLIST_LOCK, torch.serialization.safe_globals([(Record, n) for n in names]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as a PyTorch checkpoint: {error}") from error
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(allowed)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged pickle stream can raise almost anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path} cannot be read as a PyTorch checkpoint: {reason}") from error
 
 
 def _is_known(name: str) -> bool:

@@ -87,9 +87,9 @@ def _load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], what: str) -
     problems = [f"missing {key}" for key in expected if key not in tensors]
     problems += [f"unexpected {key}" for key in tensors if key not in expected]
     problems += [
-        f"{key} is {tuple(tensors[key].shape)}, expected {tuple(value.shape)}"
+        f"{key} is {_describe(tensors[key])}, expected {_describe(value)}"
         for key, value in expected.items()
-        if key in tensors and tensors[key].shape != value.shape
+        if key in tensors and _describe(tensors[key]) != _describe(value)
     ]
     if problems:
         more = len(problems) - _SHOWN_MISMATCHES
@@ -99,6 +99,11 @@ def _load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], what: str) -
         )
     floats = {k: v.to(torch.float32) if v.is_floating_point() else v for k, v in tensors.items()}
     model.load_state_dict(floats)
+
+
+def _describe(tensor: Tensor) -> str:
+    kind = "float" if tensor.is_floating_point() else "integer"
+    return f"{kind} {tuple(tensor.shape)}"
 
 
 def _digest(name: ModelName, tensors: Mapping[str, Tensor]) -> str:
