@@ -155,7 +155,8 @@ class Conv(Node):
 class ConvTranspose(Node):
     """Transposed convolution. ``weight`` is ``(in, out / groups, kh, kw)`` float32.
 
-    ``padding`` and ``output_padding`` are those of :func:`torch.conv_transpose2d`.
+    ``padding`` and ``output_padding`` are those of :func:`torch.conv_transpose2d`; a dilated one
+    belongs in a :class:`DenseIsland`.
     """
 
     weight: torch.Tensor
@@ -163,7 +164,6 @@ class ConvTranspose(Node):
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     output_padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
     groups: int = 1
     activation: Activation | None = None
 

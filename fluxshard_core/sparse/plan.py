@@ -131,7 +131,9 @@ class Plan:
     def __str__(self) -> str:
         fields = self.receptive_fields()
         total = max(1, self.total_multiply_accumulates)
-        rows = [("tensor", "shape", "level", "field", "MMAC", "cache", "operator")]
+        rows: list[tuple[str, ...]] = [
+            ("tensor", "shape", "level", "field", "MMAC", "cache", "operator")
+        ]
         for name in self.inputs:
             rows.append(self._row(name, "input", 0, fields[name]))
         for node in self.nodes:

@@ -1,0 +1,224 @@
+"""Executor: runs a network on one frame after another, recomputing only what must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fluxshard_core.errors import InputError
+from fluxshard_core.motion.field import BLOCK_SIZE, MotionField, block_grid
+from fluxshard_core.reuse.remap import FeatureRemap, Level, LevelMotion
+from fluxshard_core.sparse.block_pass import BlockPass
+from fluxshard_core.sparse.dense_pass import run_dense
+from fluxshard_core.sparse.filtered_pass import FilteredPass
+from fluxshard_core.sparse.network import Network
+from fluxshard_core.sparse.operators import Backend
+from fluxshard_core.sparse.plan import Plan
+
+Bool = npt.NDArray[np.bool_]
+Mode = Literal["exact", "bounded", "block"]
+Blocks = Bool | Mapping[int, Bool]
+
+# Executed share of the dense multiply-accumulates above which a dense run is the faster one.
+CROSSING = 0.8
+
+
+@dataclass(frozen=True)
+class ExecutorOptions:
+    """How an executor decides what to recompute.
+
+    ``thresholds`` (bounded mode) gives, per level (cumulative stride; 1 is the input), the largest
+    change of any channel that is not passed on. ``tile_sizes`` overrides the cells a side of a
+    tile per level. ``crossing`` is the executed share above which a frame is run dense.
+    """
+
+    mode: Mode = "block"
+    thresholds: Mapping[int, float] = field(default_factory=dict)
+    tile_sizes: Mapping[int, int] = field(default_factory=dict)
+    crossing: float = CROSSING
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRun:
+    """What one frame produced.
+
+    ``outputs``: one ``(1, C, H, W)`` tensor (channels-last in memory) per output of the plan, or
+    whatever shape an island gave, owned by the caller. ``executed``: multiply-accumulates really
+    done, tile rounding, batch padding and dense islands included. ``recomputed``: per level the
+    cells ``(H, W)`` computed in every map. ``dense_reason``: why the whole frame was computed, or
+    empty.
+    """
+
+    outputs: tuple[torch.Tensor, ...]
+    executed: int
+    dense: int
+    recomputed: Mapping[Level, Bool]
+    dense_reason: str = ""
+
+    @property
+    def compute_ratio(self) -> float:
+        """Executed over dense multiply-accumulates."""
+        return self.executed / max(1, self.dense)
+
+    @property
+    def reuse_ratio(self) -> float:
+        """Share of the input's area whose finest features were reused."""
+        finest = min(self.recomputed)
+        return 1.0 - float(self.recomputed[finest].mean())
+
+
+class Executor:
+    """One endpoint's network and its caches, for one input size.
+
+    Another size or other weights need another executor. Not thread-safe: one frame at a time.
+    """
+
+    def __init__(
+        self, plan: Plan, backend: Backend, options: ExecutorOptions | None = None
+    ) -> None:
+        self.options = options or ExecutorOptions()
+        self.plan = plan
+        if len(plan.inputs) != 1:
+            raise InputError(f"a frame feeds one input; the plan has {len(plan.inputs)}")
+        filtered = self.options.mode != "block"
+        self._network = Network(plan, backend, self.options.tile_sizes, filtered=filtered)
+        spec = plan.tensors[plan.inputs[0]]
+        self._frame_shape = (1, spec.channels, spec.height, spec.width)
+        self._remap = FeatureRemap(self._network.moving_levels(filtered=filtered))
+        self._computed_strides = {
+            plan.tensors[name].stride for node in plan.nodes for name in node.outputs
+        } - {0}
+        self._dense_cost = plan.total_multiply_accumulates
+        self._pending = "first frame"
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of the caches, halo and slack included."""
+        return self._network.cache.bytes
+
+    def reset(self) -> None:
+        """Forget the past: the next frame is computed whole."""
+        self._pending = "reset"
+        self._remap.reset()
+
+    @torch.inference_mode()
+    def run(
+        self,
+        frame: torch.Tensor,
+        motion: MotionField | None = None,
+        blocks: Blocks | None = None,
+    ) -> FrameRun:
+        """Bring all outputs up to date with ``frame``.
+
+        :param frame: ``(1, C, H, W)``, the plan's input size, finite.
+        :param motion: since the last frame this executor ran; None if nothing moved.
+        :param blocks: block mode only: ``(rows, cols)`` bool over 16-pixel blocks, True where
+            features must be recomputed; or one such array per level (cumulative stride).
+        :raises InputError: wrong shapes, missing or unexpected blocks, NaN or infinity.
+
+        The first frame and the first after :meth:`reset` or after an error are computed whole.
+        """
+        self._check(frame, motion, blocks)
+        reason, self._pending = self._pending, "the previous frame failed"
+        image = self._network.backend.image(frame)
+        run = self._dense(image, reason) if reason else self._sparse(image, motion, blocks)
+        self._pending = ""
+        return run
+
+    def _sparse(
+        self, image: torch.Tensor, motion: MotionField | None, blocks: Blocks | None
+    ) -> FrameRun:
+        height, width = self._frame_shape[2:]
+        moved = self._remap.follow(motion or MotionField.zero(height, width))
+        if blocks is None:
+            return self._run_filtered(image, moved)
+        return self._run_blocks(image, moved, blocks)
+
+    def _dense(self, image: torch.Tensor, reason: str) -> FrameRun:
+        run_dense(self._network, image)
+        self._remap.reset()
+        everything = {level: np.ones(level.shape, dtype=np.bool_) for level in self._network.grid}
+        return self._result(self._dense_cost, everything, reason)
+
+    def _run_blocks(
+        self, image: torch.Tensor, moved: Mapping[Level, LevelMotion], blocks: Blocks
+    ) -> FrameRun:
+        network = self._network
+        none = np.zeros(block_grid(*self._frame_shape[2:], BLOCK_SIZE), dtype=np.bool_)
+        active: dict[Level, Bool] = {}
+        for level, grid in network.grid.items():
+            wanted = blocks.get(level.stride, none) if isinstance(blocks, Mapping) else blocks
+            active[level] = grid.cover_blocks(wanted, BLOCK_SIZE)
+            if level in moved and not moved[level].valid.all():
+                active[level] |= grid.cover(~moved[level].valid)
+        tiles = {level: network.grid[level].select(active[level]) for level in active}
+        if self._network.cost(tiles) > self.options.crossing * self._dense_cost:
+            return self._dense(image, "most of the frame is active")
+        recomputed = {level: network.grid[level].cells(active[level]) for level in active}
+        for level, motion in moved.items():
+            network.cache.move(motion, ~recomputed[level])
+        frame_pass = BlockPass(network, tiles)
+        frame_pass.run(image)
+        self._remap.settle(moved, recomputed)
+        return self._result(frame_pass.executed, recomputed, "")
+
+    def _run_filtered(self, image: torch.Tensor, moved: Mapping[Level, LevelMotion]) -> FrameRun:
+        frame_pass = FilteredPass(self._network, moved, self.options.thresholds)
+        if frame_pass.start(image) > self.options.crossing:
+            return self._dense(image, "most of the frame is active")
+        frame_pass.run()
+        if self.options.mode == "exact":
+            self._remap.reset()
+        else:
+            self._remap.settle(moved, frame_pass.recomputed)
+        return self._result(frame_pass.executed, frame_pass.recomputed, "")
+
+    def _result(self, executed: int, recomputed: Mapping[Level, Bool], reason: str) -> FrameRun:
+        network = self._network
+        outputs = tuple(
+            network.cache[name].frame().clone().permute(2, 0, 1).unsqueeze(0)
+            if name in network.level
+            else network.vectors[name].clone()
+            for name in self.plan.outputs
+        )
+        return FrameRun(outputs, executed, self._dense_cost, recomputed, reason)
+
+    def _check(
+        self, frame: torch.Tensor, motion: MotionField | None, blocks: Blocks | None
+    ) -> None:
+        if tuple(frame.shape) != self._frame_shape:
+            raise InputError(
+                f"frame has shape {tuple(frame.shape)}; this executor was built for "
+                f"{self._frame_shape}, another size needs another plan"
+            )
+        if not bool(torch.isfinite(frame.sum(dtype=torch.float64))):
+            raise InputError("frame contains NaN or infinity")
+        if motion is not None:
+            grid = block_grid(*self._frame_shape[2:], motion.block_size)
+            if motion.valid.shape != grid:
+                raise InputError(
+                    f"motion field is {motion.valid.shape} blocks; the frame has {grid}"
+                )
+        self._check_blocks(blocks)
+
+    def _check_blocks(self, blocks: Blocks | None) -> None:
+        if (blocks is None) == (self.options.mode == "block"):
+            need = "needs" if blocks is None else "decides itself and takes no"
+            raise InputError(f"{self.options.mode} mode {need} block set")
+        if blocks is None:
+            return
+        grid = block_grid(*self._frame_shape[2:], BLOCK_SIZE)
+        sets = blocks if isinstance(blocks, Mapping) else dict.fromkeys((0,), blocks)
+        for stride, wanted in sets.items():
+            if wanted.shape != grid or wanted.dtype != np.bool_:
+                raise InputError(
+                    f"block set of level {stride} is {wanted.dtype} {wanted.shape}; "
+                    f"expected bool {grid}"
+                )
+        if isinstance(blocks, Mapping) and (missing := self._computed_strides - blocks.keys()):
+            raise InputError(f"no block set for the levels {sorted(missing)}")

@@ -1,0 +1,76 @@
+"""All cached feature maps of one endpoint, and how a frame's motion moves them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fluxshard_core.reuse.remap import Level, LevelMotion
+from fluxshard_core.sparse.layout import LevelLayout
+from fluxshard_core.sparse.store import FeatureStore
+
+Bool = npt.NDArray[np.bool_]
+
+
+class FeatureCache:
+    """Stores by tensor name; those of one level share a layout, so they move together."""
+
+    def __init__(self, layouts: Mapping[Level, LevelLayout]) -> None:
+        self._layouts = layouts
+        self._stores: dict[str, FeatureStore] = {}
+
+    def add(self, name: str, store: FeatureStore) -> None:
+        """Take ``store`` into the cache."""
+        self._stores[name] = store
+
+    def get(self, name: str) -> FeatureStore | None:
+        """Return the store of a tensor, or None if it is not cached."""
+        return self._stores.get(name)
+
+    def __getitem__(self, name: str) -> FeatureStore:
+        return self._stores[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the cached tensors."""
+        return tuple(self._stores)
+
+    @property
+    def bytes(self) -> int:
+        """Memory held, halo and slack included."""
+        return sum(store.bytes for store in self._stores.values())
+
+    def move(self, motion: LevelMotion, kept: Bool) -> None:
+        """Move every map of a level so that cell ``c`` holds what was at ``c - shift[c]``.
+
+        ``kept`` ``(H, W)``: the cells whose cached value will be read. Others may be left with
+        any value. The common shift moves the origin of the level; only cells with another shift
+        are copied, every source read before any destination is written.
+        """
+        layout = self._layouts[motion.level]
+        stores = [store for store in self._stores.values() if store.layout is layout]
+        shift = layout.displacement(motion.common)
+        if abs(shift) > layout.slack:
+            shift = 0
+            destination = np.flatnonzero(kept)
+            source = motion.source.reshape(-1)[destination]
+        else:
+            destination, source = motion.exceptions(kept)
+        if shift == 0 and not len(destination):
+            return
+        sources = layout.flat(torch.from_numpy(source.astype(np.int64)))
+        old_origin, displaced = layout.origin, shift != 0
+        recentred = not layout.has_room(shift)
+        layout.origin = (layout.centre if recentred else old_origin) + shift
+        destinations = layout.flat(torch.from_numpy(destination.astype(np.int64)))
+        for store in stores:
+            values = store.gather_cells(sources) if len(destination) else None
+            if recentred:
+                store.recentre(old_origin, layout.centre)
+            if displaced:
+                store.clear_ring()
+            if values is not None:
+                store.scatter_cells(destinations, values)

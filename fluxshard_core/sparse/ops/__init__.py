@@ -1,0 +1,1 @@
+"""The CPU backend: one file per operator family, plain PyTorch."""

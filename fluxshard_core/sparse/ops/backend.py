@@ -1,0 +1,88 @@
+"""CpuBackend: builds the operators and stores of this package."""
+
+from __future__ import annotations
+
+import torch
+
+from fluxshard_core.sparse.layout import LevelLayout
+from fluxshard_core.sparse.nodes import (
+    Binary,
+    Concat,
+    Conv,
+    ConvTranspose,
+    DenseIsland,
+    Node,
+    Pointwise,
+    Pool,
+    Slice,
+    Upsample,
+)
+from fluxshard_core.sparse.operators import IslandOperator, PointOperator, WindowOperator
+from fluxshard_core.sparse.ops.activation import PointwiseOperator
+from fluxshard_core.sparse.ops.conv import ConvOperator, PointConvOperator
+from fluxshard_core.sparse.ops.conv_transpose import ConvTransposeOperator
+from fluxshard_core.sparse.ops.island import TorchIsland
+from fluxshard_core.sparse.ops.merge import BinaryOperator, ConcatOperator, SliceOperator
+from fluxshard_core.sparse.ops.pool import PoolOperator
+from fluxshard_core.sparse.ops.stability import Stability
+from fluxshard_core.sparse.ops.upsample import UpsampleOperator
+from fluxshard_core.sparse.plan import Plan, PlanError
+from fluxshard_core.sparse.scratch import Scratch
+from fluxshard_core.sparse.store import FeatureStore
+from fluxshard_core.sparse.tiles import TileGrid
+
+
+class CpuBackend:
+    """Plain PyTorch on the CPU in float32 or bfloat16.
+
+    One backend may serve several executors: what it learns about which forms of a convolution
+    agree bit for bit is shared, and so is the gather memory.
+
+    :raises PlanError: another dtype.
+    """
+
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        if dtype not in (torch.float32, torch.bfloat16):
+            raise PlanError(f"the CPU backend computes in float32 or bfloat16, not {dtype}")
+        self.dtype = dtype
+        self._stability = Stability()
+        self._scratch = Scratch()
+
+    def window_operator(self, plan: Plan, node: Node, grid: TileGrid) -> WindowOperator:
+        """Return the operator of a node that reads a neighbourhood or changes level."""
+        if isinstance(node, Conv) and node.window:
+            return ConvOperator(node, node.window, grid, self.dtype, self._stability)
+        if isinstance(node, ConvTranspose):
+            return ConvTransposeOperator(node, grid, self.dtype, self._stability)
+        if isinstance(node, Pool):
+            return PoolOperator(node, grid)
+        if isinstance(node, Upsample):
+            return UpsampleOperator(node, grid)
+        raise PlanError(f"the CPU backend has no window operator for {node.describe()}")
+
+    def point_operator(self, plan: Plan, node: Node, grid: TileGrid) -> PointOperator:
+        """Return the operator of a node that reads only its own cell."""
+        if isinstance(node, Conv):
+            return PointConvOperator(node, grid.tile_shape, self.dtype, self._stability)
+        if isinstance(node, Pointwise):
+            channels = plan.tensors[node.output].channels
+            return PointwiseOperator(node.activation, channels, self.dtype)
+        if isinstance(node, Concat):
+            return ConcatOperator()
+        if isinstance(node, Slice):
+            return SliceOperator(node)
+        if isinstance(node, Binary):
+            return BinaryOperator(node)
+        raise PlanError(f"the CPU backend has no pointwise operator for {node.describe()}")
+
+    def island_operator(self, node: DenseIsland) -> IslandOperator:
+        """Return the operator of a dense subgraph."""
+        return TorchIsland(node)
+
+    def store(self, layout: LevelLayout, channels: int, pad_value: float) -> FeatureStore:
+        """Allocate the cache of one feature map."""
+        return FeatureStore(layout, channels, self.dtype, pad_value, self._scratch)
+
+    def image(self, frame: torch.Tensor) -> torch.Tensor:
+        """Bring ``(1, C, H, W)`` to ``(1, H, W, C)`` in the backend's dtype."""
+        return frame.permute(0, 2, 3, 1).to(self.dtype).contiguous()

@@ -1,0 +1,106 @@
+"""Transposed convolution over tiles, as one plain convolution per phase of the output.
+
+Output cell ``o`` receives ``sum_k W[k] x[i]`` over ``o = i * s - p + k``. With
+``q, phase = divmod(o + p, s)`` the taps are ``k = phase + s * m`` and ``i = q - m``: every phase
+is an ordinary convolution at ``q``. All phases are computed as extra output channels of one
+convolution and then interleaved, so that the bits agree with the dense run wherever those of a
+convolution do.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from fluxshard_core.sparse.layout import Patch
+from fluxshard_core.sparse.nodes import ConvTranspose, Pair
+from fluxshard_core.sparse.ops.conv import convolve_tiles, dense_by_tiles
+from fluxshard_core.sparse.ops.primitive import Primitive
+from fluxshard_core.sparse.ops.stability import Stability, convolve_whole
+from fluxshard_core.sparse.store import FeatureStore
+from fluxshard_core.sparse.tiles import TileGrid, TileSet
+
+
+class ConvTransposeOperator:
+    """A transposed convolution without dilation."""
+
+    pad_value = 0.0
+
+    def __init__(
+        self, node: ConvTranspose, grid: TileGrid, dtype: torch.dtype, stability: Stability
+    ) -> None:
+        self._node, self._grid, self._stability = node, grid, stability
+        (sy, sx), (height, width) = node.stride, grid.tile_shape
+        self._taps = -(-node.kernel[0] // sy), -(-node.kernel[1] // sx)
+        self._quotients = (height + sy - 2) // sy + 1, (width + sx - 2) // sx + 1
+        weight = _phase_weights(node, self._taps)
+        bias = node.bias
+        if bias is not None:
+            bias = bias.view(node.groups, 1, -1).expand(-1, sy * sx, -1).reshape(-1)
+        self._primitive = Primitive(
+            weight, bias, groups=node.groups, activation=node.activation, dtype=dtype
+        )
+        self.patch = Patch(
+            (self._quotients[0] + self._taps[0] - 1, self._quotients[1] + self._taps[1] - 1),
+            offset=(
+                node.padding[0] - sy * (self._taps[0] - 1),
+                node.padding[1] - sx * (self._taps[1] - 1),
+            ),
+            divisor=node.stride,
+        )
+
+    def tiles(self, store: FeatureStore, tiles: TileSet) -> torch.Tensor:
+        """Compute ``(n, h, w, out)``."""
+        patches = store.gather(tiles, self.patch)
+        phases = self._interleave(convolve_tiles(self._primitive, patches, self._stability))
+        n, rows, cols, channels = phases.shape
+        height, width = self._grid.tile_shape
+        first = tiles.shared(("phase", self.patch), lambda: self._crop(tiles, rows, cols))
+        segments = phases.as_strided((n * rows * cols - width + 1, width * channels), (channels, 1))
+        return torch.index_select(segments, 0, first).view(n, height, width, channels)
+
+    def _crop(self, tiles: TileSet, rows: int, cols: int) -> torch.Tensor:
+        node = self._node
+        row = torch.remainder(tiles.top + node.padding[0], node.stride[0])
+        col = torch.remainder(tiles.left + node.padding[1], node.stride[1])
+        first = torch.arange(tiles.n) * (rows * cols) + row * cols + col
+        return (first[:, None] + torch.arange(self._grid.tile_shape[0]) * cols).reshape(-1)
+
+    def dense(self, x: torch.Tensor, store: FeatureStore) -> torch.Tensor:
+        """Compute ``(1, H, W, out)``, whole if that adds up as the tiles do."""
+        (top, left), (height, width) = self._node.padding, self._grid.level.shape
+        after = [
+            max(0, (size - 1 + before) // step + 1 - cells)
+            for size, before, step, cells in zip(
+                (height, width), (top, left), self._node.stride, x.shape[1:3], strict=True
+            )
+        ]
+        padding = (self._taps[0] - 1, self._taps[1] - 1, after[0], after[1])
+        if not self._stability.whole_is_stable(
+            self._primitive, tuple(x.shape), padding, self._quotients
+        ):
+            return dense_by_tiles(self, self._grid, store)
+        phases = self._interleave(convolve_whole(self._primitive, x, padding))
+        return phases[:, top : top + height, left : left + width].contiguous()
+
+    def _interleave(self, x: torch.Tensor) -> torch.Tensor:
+        """Spread ``(n, h, w, groups * s * s * c)`` to ``(n, h * s, w * s, groups * c)``."""
+        n, height, width, _ = x.shape
+        sy, sx = self._node.stride
+        split = x.view(n, height, width, self._node.groups, sy, sx, -1)
+        return split.permute(0, 1, 4, 2, 5, 3, 6).reshape(n, height * sy, width * sx, -1)
+
+    def multiply_accumulates(self, tiles: TileSet) -> int:
+        """Multiply-accumulates over ``tiles``, all phases and their zero taps included."""
+        return tiles.n * self._quotients[0] * self._quotients[1] * self._primitive.weight.numel()
+
+
+def _phase_weights(node: ConvTranspose, taps: Pair) -> torch.Tensor:
+    """Rearrange ``(in, out / g, kh, kw)`` to convolution weights ``(g * s * s * out / g, ...)``."""
+    (sy, sx), groups = node.stride, node.groups
+    channels_in, channels_out, kh, kw = node.weight.shape
+    full = node.weight.new_zeros(channels_in, channels_out, taps[0] * sy, taps[1] * sx)
+    full[:, :, :kh, :kw] = node.weight
+    split = full.view(groups, channels_in // groups, channels_out, taps[0], sy, taps[1], sx)
+    # Tap m reads cell q - m, so the kernel is reversed.
+    phases = split.flip((3, 5)).permute(0, 4, 6, 2, 1, 3, 5)
+    return phases.reshape(groups * sy * sx * channels_out, channels_in // groups, *taps)

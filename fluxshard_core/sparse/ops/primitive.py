@@ -1,0 +1,112 @@
+"""Primitive: one convolution call with bias and activation fused, weights packed once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+
+from fluxshard_core.sparse.nodes import Activation, Pair
+from fluxshard_core.sparse.ops.elementwise import activate
+
+# Post-operations that oneDNN applies while the result is still in registers.
+_FUSED = {
+    "relu": ("relu", [], ""),
+    "silu": ("swish", [], ""),
+    "sigmoid": ("sigmoid", [], ""),
+    "tanh": ("tanh", [], ""),
+    "hardswish": ("hardswish", [], ""),
+    "gelu": ("gelu", [], "none"),
+}
+
+
+def is_available() -> bool:
+    """Whether this PyTorch was built with oneDNN's fused convolutions."""
+    return torch.backends.mkldnn.is_available() and hasattr(
+        torch.ops.mkldnn, "_convolution_pointwise"
+    )
+
+
+class Primitive:
+    """A convolution over channels-last tensors ``(n, h, w, C)`` of one dtype.
+
+    Uses oneDNN through the operator that ``torch.compile`` lowers to, because it takes weights
+    already in the library's own order: reordering them in every call costs more than the whole
+    convolution when few tiles of a deep layer are active. Without oneDNN it is ``conv2d``.
+    """
+
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        *,
+        stride: Pair = (1, 1),
+        dilation: Pair = (1, 1),
+        groups: int = 1,
+        activation: Activation | None = None,
+        dtype: torch.dtype,
+    ) -> None:
+        self.weight = weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+        self.bias = None if bias is None else bias.detach().to(dtype)
+        self.stride, self.dilation, self.groups = stride, dilation, groups
+        self.activation = activation
+        self._fused: tuple[str, list[float], str] | None = ("none", [], "")
+        if activation:
+            self._fused = _FUSED.get(activation.kind)
+        self._packed: torch.Tensor | None = None
+
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """Everything but the values that decides which algorithm runs."""
+        kind = self.activation.kind if self.activation else None
+        shape = tuple(self.weight.shape)
+        return (shape, self.stride, self.dilation, self.groups, kind, self.weight.dtype)
+
+    def __call__(self, x: torch.Tensor, padding: Pair = (0, 0)) -> torch.Tensor:
+        """Convolve ``(n, h, w, in)`` to ``(n, h', w', out)``."""
+        out = self._convolve(x.permute(0, 3, 1, 2), self.weight, padding)
+        return out.permute(0, 2, 3, 1).contiguous()
+
+    def tiles(self, x: torch.Tensor) -> torch.Tensor:
+        """As a call without padding, with the weights packed for the first shape seen."""
+        images = x.permute(0, 3, 1, 2)
+        if self._packed is None:
+            self._packed = self._pack(images) if is_available() else self.weight
+        out = self._convolve(images, self._packed, (0, 0))
+        return out.permute(0, 2, 3, 1).contiguous()
+
+    def _pack(self, images: torch.Tensor) -> torch.Tensor:
+        nn: Any = torch._C._nn
+        packed: torch.Tensor = nn.mkldnn_reorder_conv2d_weight(
+            self.weight.to_mkldnn(),
+            [0, 0],
+            list(self.stride),
+            list(self.dilation),
+            self.groups,
+            list(images.shape),
+        )
+        return packed
+
+    def _convolve(self, images: torch.Tensor, weight: torch.Tensor, padding: Pair) -> torch.Tensor:
+        if not is_available():
+            out = functional.conv2d(
+                images, weight, self.bias, self.stride, padding, self.dilation, self.groups
+            )
+            return activate(self.activation, out) if self.activation else out
+        name, scalars, algorithm = self._fused or ("none", [], "")
+        out = torch.ops.mkldnn._convolution_pointwise(
+            images,
+            weight,
+            self.bias,
+            list(padding),
+            list(self.stride),
+            list(self.dilation),
+            self.groups,
+            name,
+            scalars,
+            algorithm,
+        )
+        if self.activation and self._fused is None:
+            out = activate(self.activation, out)
+        return out

@@ -1,0 +1,110 @@
+"""FeatureStore: one cached feature map, kept in channels-last rows inside a ring of padding."""
+
+from __future__ import annotations
+
+import torch
+
+from fluxshard_core.sparse.layout import LevelLayout, Patch
+from fluxshard_core.sparse.nodes import Pair
+from fluxshard_core.sparse.scratch import Scratch
+from fluxshard_core.sparse.tiles import TileSet
+
+
+class FeatureStore:
+    """One feature map ``(H, W, C)`` between frames; its layout is shared by the level.
+
+    The ring outside the frame always reads ``pad_value``, so a patch that crosses the border is
+    gathered like any other.
+    """
+
+    def __init__(
+        self,
+        layout: LevelLayout,
+        channels: int,
+        dtype: torch.dtype,
+        pad_value: float,
+        scratch: Scratch,
+    ) -> None:
+        self.layout = layout
+        self.channels = channels
+        self.pad_value = pad_value
+        self._scratch = scratch
+        self._cells = torch.full((layout.size, channels), pad_value, dtype=dtype)
+
+    @property
+    def bytes(self) -> int:
+        """Memory held, halo and slack included."""
+        return self._cells.numel() * self._cells.element_size()
+
+    def frame(self) -> torch.Tensor:
+        """Return the map in place, ``(H, W, C)``; a view that the next frame overwrites."""
+        layout, channels = self.layout, self.channels
+        shape = (*layout.level.shape, channels)
+        strides = (layout.pitch * channels, channels, 1)
+        return self._cells.as_strided(shape, strides, layout.origin * channels)
+
+    def write(self, values: torch.Tensor) -> None:
+        """Replace the whole map by ``values`` ``(1, H, W, C)`` or ``(H, W, C)``."""
+        self.frame().copy_(values.reshape(self.frame().shape))
+
+    def gather(self, tiles: TileSet, patch: Patch, pad_value: float = 0.0) -> torch.Tensor:
+        """Return each tile's patch ``(n, *extent, C)``, reading ``pad_value`` outside the frame.
+
+        The result lives in scratch memory: it is overwritten by the next gather.
+        """
+        (height, width), channels = patch.extent, self.channels
+        segments = self.layout.segments(tiles, patch)
+        rows = self._cells.as_strided(
+            (self.layout.size - width + 1, width * channels), (channels, 1)
+        )
+        out = self._scratch.take((len(segments), width * channels), self._cells.dtype)
+        torch.index_select(rows, 0, segments, out=out)
+        if pad_value != self.pad_value:
+            outside = self.layout.outside(tiles, patch)
+            out.view(-1, channels).index_fill_(0, outside, pad_value)
+        return out.view(tiles.n, height, width, channels)
+
+    def gather_cells(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return cells ``(len(positions), C)`` at flat buffer ``positions``, in new memory."""
+        return torch.index_select(self._cells, 0, positions)
+
+    def read(self, tiles: TileSet) -> torch.Tensor:
+        """Return the tiles themselves ``(n, h, w, C)`` in new memory."""
+        (height, width), channels = tiles.grid.tile_shape, self.channels
+        segments = self.layout.segments(tiles, Patch((height, width)))
+        rows = self._cells.as_strided(
+            (self.layout.size - width + 1, width * channels), (channels, 1)
+        )
+        return torch.index_select(rows, 0, segments).view(tiles.n, height, width, channels)
+
+    def scatter(self, tiles: TileSet, values: torch.Tensor) -> None:
+        """Write the tiles' ``values`` ``(n, h, w, C)`` into the map."""
+        (height, width), channels = tiles.grid.tile_shape, self.channels
+        segments = self.layout.segments(tiles, Patch((height, width)))
+        rows = self._cells.as_strided(
+            (self.layout.size - width + 1, width * channels), (channels, 1)
+        )
+        rows.index_copy_(0, segments, values.reshape(len(segments), width * channels))
+
+    def scatter_cells(self, positions: torch.Tensor, values: torch.Tensor) -> None:
+        """Write ``values`` ``(len(positions), C)`` at flat buffer ``positions``."""
+        self._cells.index_copy_(0, positions, values)
+
+    def recentre(self, old: int, new: int) -> None:
+        """Copy the frame's rows from buffer position ``old`` to ``new``."""
+        length = self.layout.level.height * self.layout.pitch
+        self._cells[new : new + length] = self._cells[old : old + length].clone()
+
+    def clear_ring(self) -> None:
+        """Restore the padding around the frame after its origin has moved."""
+        layout, cells = self.layout, self._cells
+        gap, origin = layout.halo.columns, layout.origin
+        above = layout.halo.top * layout.pitch + gap
+        cells[origin - above : origin].fill_(self.pad_value)
+        last = origin + (layout.level.height - 1) * layout.pitch + layout.level.width
+        cells[last : last + gap + layout.halo.bottom * layout.pitch].fill_(self.pad_value)
+        if gap:
+            shape: Pair = (layout.level.height, gap * self.channels)
+            strides = (layout.pitch * self.channels, 1)
+            right = (origin + layout.level.width) * self.channels
+            cells.as_strided(shape, strides, right).fill_(self.pad_value)

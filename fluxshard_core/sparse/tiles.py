@@ -1,0 +1,159 @@
+"""Tiles: the square patches of a level that are recomputed together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fluxshard_core.reuse.remap import Level
+
+Bool = npt.NDArray[np.bool_]
+Index = npt.NDArray[np.intp]
+
+MINIMUM_BATCH = 2
+BUCKETS_PER_OCTAVE = 8
+
+
+def bucket(count: int) -> int:
+    """Round a batch up to one of a few sizes, at most 1/8 more.
+
+    A primitive is built per batch size (about half a millisecond each), so a new size every frame
+    would cost more than the padding. One alone is never used: libraries treat it as a special
+    case with another summation order.
+    """
+    if count <= MINIMUM_BATCH:
+        return MINIMUM_BATCH
+    step = max(1, (1 << (count - 1).bit_length()) // (2 * BUCKETS_PER_OCTAVE))
+    return -(-count // step) * step
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """A level cut into tiles of ``size`` cells a side (less where the level is smaller).
+
+    The last row and column of tiles are pulled back inside the level, so every tile has one shape
+    and no operator needs a condition at the frame's edge; they share cells with their neighbours,
+    which then get the same value twice.
+    """
+
+    level: Level
+    size: int
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        """Rows and columns of cells in a tile."""
+        return min(self.size, self.level.height), min(self.size, self.level.width)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        return -(-self.level.height // self.size), -(-self.level.width // self.size)
+
+    @property
+    def count(self) -> int:
+        """Number of tiles."""
+        return self.shape[0] * self.shape[1]
+
+    def cover(self, cells: Bool) -> Bool:
+        """Tiles ``shape`` that own a marked cell of ``cells`` ``(H, W)``."""
+        (rows, cols), size = self.shape, self.size
+        if cells.shape != (rows * size, cols * size):
+            padded = np.zeros((rows * size, cols * size), dtype=np.bool_)
+            padded[: cells.shape[0], : cells.shape[1]] = cells
+            cells = padded
+        # Words of booleans reduce far faster than an axis of a few bytes.
+        by_row = np.logical_or.reduce(cells.reshape(rows, size, cols * size), axis=1)
+        owned: Bool = by_row.reshape(rows, cols, size).any(axis=2)
+        return owned
+
+    def cover_blocks(self, blocks: Bool, block_size: int) -> Bool:
+        """Tiles ``shape`` that overlap a marked block of ``block_size`` input pixels a side."""
+        total = np.zeros((blocks.shape[0] + 1, blocks.shape[1] + 1), dtype=np.int64)
+        total[1:, 1:] = blocks.cumsum(axis=0).cumsum(axis=1)
+        r0, r1 = self._block_range(self.shape[0], blocks.shape[0], block_size)
+        c0, c1 = self._block_range(self.shape[1], blocks.shape[1], block_size)
+        marked = total[r1][:, c1] - total[r0][:, c1] - total[r1][:, c0] + total[r0][:, c0]
+        overlapping: Bool = marked > 0
+        return overlapping
+
+    def _block_range(self, tiles: int, blocks: int, block_size: int) -> tuple[Index, Index]:
+        pixels = np.arange(tiles + 1, dtype=np.intp) * (self.size * self.level.stride)
+        first = np.minimum(pixels[:-1] // block_size, blocks - 1)
+        last = np.minimum(-(-pixels[1:] // block_size), blocks)
+        return first, np.maximum(last, first + 1)
+
+    def cells(self, tiles: Bool) -> Bool:
+        """Cells ``(H, W)`` inside the marked ``tiles``, pulled-back ones in their real place."""
+        level, size = self.level, self.size
+        spread = np.repeat(np.repeat(tiles, size, axis=0), size, axis=1)
+        marked: Bool = np.ascontiguousarray(spread[: level.height, : level.width])
+        (rows, cols) = self.tile_shape
+        if level.height % size and level.height > size:
+            bottom = np.repeat(tiles[-1], size)[: level.width]
+            marked[level.height - rows :] |= bottom
+        if level.width % size and level.width > size:
+            right = np.repeat(tiles[:, -1], size)[: level.height]
+            marked[:, level.width - cols :] |= right[:, None]
+        return marked
+
+    def select(self, tiles: Bool) -> TileSet:
+        """Return the marked ``tiles`` as a set, row by row."""
+        rows, cols = np.nonzero(tiles)
+        return TileSet(self, rows, cols)
+
+    def everything(self) -> TileSet:
+        """Return all tiles of the level."""
+        return self.select(np.ones(self.shape, dtype=np.bool_))
+
+
+class TileSet:
+    """Some tiles of one grid, their batch padded to a bucket by repeating the first tile.
+
+    ``top``, ``left`` ``(n,)`` int64: the tiles' first cells. ``count`` real tiles, ``n`` with the
+    padding; zero when empty. Everything derived from the positions is computed once and shared
+    by all operators of the level.
+    """
+
+    def __init__(self, grid: TileGrid, rows: Index, cols: Index) -> None:
+        self.grid = grid
+        self.count = len(rows)
+        self.n = bucket(self.count) if self.count else 0
+        self._rows, self._cols = rows, cols
+        self.top = self._starts(rows, 0)
+        self.left = self._starts(cols, 1)
+        self._shared: dict[object, torch.Tensor] = {}
+
+    def _starts(self, indices: Index, axis: int) -> torch.Tensor:
+        grid = self.grid
+        last = grid.level.shape[axis] - grid.tile_shape[axis]
+        starts = np.minimum(indices * grid.size, last)
+        padding = np.repeat(starts[:1], self.n - self.count)
+        return torch.from_numpy(np.concatenate([starts, padding]))
+
+    def batches(self, size: int) -> Iterator[TileSet]:
+        """Cut the set into sets of at most ``size`` tiles."""
+        for start in range(0, self.count, size):
+            part = slice(start, start + size)
+            yield TileSet(self.grid, self._rows[part], self._cols[part])
+
+    @property
+    def cells(self) -> int:
+        """Cells computed by an operator over this set, repeats included."""
+        height, width = self.grid.tile_shape
+        return self.n * height * width
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether the set is the whole grid."""
+        return self.count == self.grid.count
+
+    def shared(self, key: object, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Return the index tensor named ``key``, computing it the first time."""
+        found = self._shared.get(key)
+        if found is None:
+            found = self._shared[key] = compute()
+        return found
