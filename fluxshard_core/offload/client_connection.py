@@ -35,7 +35,7 @@ class ClientConnection(FrameProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._silence_limit_s = silence_limit_s
-        self._heard_s = 0.0
+        self._unheard_since_s: float | None = None  # first request since the last byte heard
         self._reason = "the cloud closed the connection"
 
     async def exchange(self, key: Key, frame: EncodedFrame) -> InferenceResult:
@@ -46,8 +46,6 @@ class ClientConnection(FrameProtocol):
         """
         if key in self._waiting:
             raise InputError(f"frame {key} is already waiting for its answer")
-        if not self._waiting:
-            self._heard_s = self._loop.time()
         answer: asyncio.Future[InferenceResult] = self._loop.create_future()
         self._waiting[key] = answer
         try:
@@ -55,6 +53,8 @@ class ClientConnection(FrameProtocol):
                 await self._writable.wait()
             if not answer.done():
                 self.send(frame)
+                if self._unheard_since_s is None:
+                    self._unheard_since_s = self._loop.time()
             return await answer
         except asyncio.CancelledError:
             self._hang_up_if_silent()
@@ -69,7 +69,7 @@ class ClientConnection(FrameProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take in bytes; any of them shows that the peer is alive."""
-        self._heard_s = self._loop.time()
+        self._unheard_since_s = None
         super().buffer_updated(nbytes)
 
     def frame_received(self, header: Header, body: bytearray) -> None:
@@ -125,6 +125,8 @@ class ClientConnection(FrameProtocol):
 
     def _hang_up_if_silent(self) -> None:
         """A peer that is gone without a word (power, cable) is found out by its silence."""
-        silent_s = self._loop.time() - self._heard_s
+        if self._unheard_since_s is None:
+            return
+        silent_s = self._loop.time() - self._unheard_since_s
         if silent_s > self._silence_limit_s:
             self.hang_up(f"the cloud was silent for {silent_s:.1f} s")

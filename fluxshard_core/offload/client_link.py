@@ -22,7 +22,7 @@ class ClientConfig:
     """Pauses between attempts double from ``first_retry_s`` to ``max_retry_s``, less a jitter.
 
     A connection on which a request timed out and nothing at all was heard for
-    ``silence_limit_s`` is closed and made again.
+    ``silence_limit_s``, which must exceed the longest inference, is closed and made again.
     """
 
     connect_timeout_s: float = 2.0

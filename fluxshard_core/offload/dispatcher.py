@@ -17,8 +17,8 @@ class DispatcherConfig:
     """How latencies are judged.
 
     :param epsilon: relative margin within which the cloud wins, to save the robot's battery.
-    :param weight: of the newest latency in a side's moving average, in (0, 1].
-    :param warmup: first latencies of each side that are not counted: they include start-up work.
+    :param weight: of the newest latency in the moving average of a side that runs every frame,
+        in (0, 1]; after a pause it is larger, as ``Ewma`` says.
     :param probe_every: the slower side runs at least one of so many frames, to be measured again.
     :param first_backoff_s: how long the cloud is not tried after the link fails; doubles with
         every further failure in a row up to ``max_backoff_s``.
@@ -26,7 +26,6 @@ class DispatcherConfig:
 
     epsilon: float = 0.1
     weight: float = 0.2
-    warmup: int = 1
     probe_every: int = 10
     first_backoff_s: float = 0.5
     max_backoff_s: float = 10.0
@@ -36,7 +35,6 @@ class DispatcherConfig:
         for name, fine in (
             ("epsilon", self.epsilon >= 0),
             ("weight", 0 < self.weight <= 1),
-            ("warmup", self.warmup >= 0),
             ("probe_every", self.probe_every >= 2),
             ("first_backoff_s", 0 < self.first_backoff_s <= self.max_backoff_s),
             ("max_backoff_s", math.isfinite(self.max_backoff_s)),
@@ -60,14 +58,11 @@ class _Side:
 
     def __init__(self, config: DispatcherConfig) -> None:
         self.latency_ms = Ewma(config.weight)
-        self.to_ignore = config.warmup
-        self.frames_since_run = 0
+        self.age = 0  # frames decided since the last latency
 
     def add(self, latency_ms: float) -> None:
-        if self.to_ignore:
-            self.to_ignore -= 1
-        else:
-            self.latency_ms.add(latency_ms)
+        self.latency_ms.add(latency_ms, max(1, self.age))
+        self.age = 0
 
 
 class Dispatcher:
@@ -88,12 +83,17 @@ class Dispatcher:
     def decide(self, now_s: float) -> Decision:
         """Choose a side for the next frame; ``now_s`` is any monotonic clock in seconds."""
         path, reason = self._choose(now_s)
-        for name, side in self._sides.items():
-            side.frames_since_run = 0 if name == path else side.frames_since_run + 1
+        for side in self._sides.values():
+            side.age += 1
         return Decision(path, self._expected("edge"), self._expected("cloud"), reason)
 
     def record(self, path: Path, latency_ms: float) -> None:
-        """Take in what a frame took on one side from capture to result, in milliseconds."""
+        """Take in what a frame took on one side from capture to result, in milliseconds.
+
+        :raises InputError: for a latency that is negative or not finite.
+        """
+        if not (math.isfinite(latency_ms) and latency_ms >= 0):
+            raise InputError(f"a latency of {latency_ms} ms cannot be learned from")
         self._sides[path].add(latency_ms)
         if path == "cloud":
             self._failures = 0
@@ -114,9 +114,10 @@ class Dispatcher:
             return "cloud", "not measured yet"
         faster: Path = "cloud" if cloud_ms <= edge_ms * (1 + self._config.epsilon) else "edge"
         slower: Path = "edge" if faster == "cloud" else "cloud"
-        if self._sides[slower].frames_since_run >= self._config.probe_every - 1:
+        if self._sides[slower].age >= self._config.probe_every - 1:
             return slower, "probe"
-        return faster, "expected sooner" if cloud_ms <= edge_ms or faster == "edge" else "epsilon"
+        within_epsilon = faster == "cloud" and cloud_ms > edge_ms
+        return faster, "within epsilon" if within_epsilon else "expected sooner"
 
     def _expected(self, path: Path) -> float | None:
         return self._sides[path].latency_ms.value

@@ -1,0 +1,315 @@
+"""A client's ``infer`` ends in time with the right answer or the right error, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from fluxshard_core.errors import InputError
+from fluxshard_core.offload.client import TcpTransport
+from fluxshard_core.offload.messages import InferenceResult, Refusal, ShardFrame
+from fluxshard_core.offload.server import InferenceServer
+from fluxshard_core.offload.transport import LinkDown, LinkTimeout, RemoteRefused
+from fluxshard_core.offload.wire import Message, encode
+
+MakeFrame = Callable[..., ShardFrame]
+Handler = Callable[[ShardFrame], InferenceResult]
+Serve = Callable[..., InferenceServer]
+Connect = Callable[..., TcpTransport]
+ReadMessage = Callable[[socket.socket], Message]
+Script = Callable[[socket.socket], None]
+
+
+@pytest.fixture
+def scripted_cloud() -> Iterator[Callable[[Script], int]]:
+    """``scripted_cloud(script)`` listens and plays ``script`` on each connection; its port."""
+    listeners: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def listen(script: Script) -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+
+        def accept() -> None:
+            while True:
+                try:
+                    peer, _ = listener.accept()
+                except OSError:
+                    return
+                with peer:
+                    peer.settimeout(5.0)
+                    try:
+                        script(peer)
+                    except OSError:
+                        continue
+
+        threads.append(threading.Thread(target=accept))
+        threads[-1].start()
+        return int(listener.getsockname()[1])
+
+    yield listen
+    for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+    for thread in threads:
+        thread.join(10.0)
+        assert not thread.is_alive()
+
+
+def _wait_until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.005)
+
+
+def test_without_a_server_infer_says_so_at_once(connect: Connect, make_frame: MakeFrame) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    transport = connect(port)
+    for _ in range(3):
+        begun = time.monotonic()
+        with pytest.raises(LinkDown, match=f"127.0.0.1 port {port}"):
+            transport.infer(make_frame(), 5.0)
+        assert time.monotonic() - begun < 1.0
+    assert not transport.connected
+    assert transport.tx_bytes == 0
+
+
+def test_a_server_that_comes_later_is_found_without_being_asked(
+    connect: Connect, make_frame: MakeFrame, echo: Handler
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    transport = connect(port, first_retry_s=0.02, max_retry_s=0.1)
+    with pytest.raises(LinkDown):
+        transport.infer(make_frame(), 1.0)
+    with InferenceServer(echo, port=port):
+        _wait_until(lambda: transport.connected)
+        assert transport.infer(make_frame(2), 5.0).number == 2
+
+
+def test_a_late_answer_is_discarded_and_the_next_frame_gets_its_own(
+    serve: Serve, connect: Connect, make_frame: MakeFrame, echo: Handler
+) -> None:
+    release = threading.Event()
+
+    def slow_once(frame: ShardFrame) -> InferenceResult:
+        if frame.number == 1:
+            release.wait(5.0)
+        return echo(frame)
+
+    transport = connect(serve(slow_once).port)
+    begun = time.monotonic()
+    with pytest.raises(LinkTimeout, match="frame 1 within 100 ms"):
+        transport.infer(make_frame(1), 0.1)
+    assert 0.1 <= time.monotonic() - begun < 1.0
+    release.set()
+    result = transport.infer(make_frame(2), 5.0)
+    assert result.detections.boxes[0, 0] == 2
+
+
+def test_answers_of_another_session_epoch_or_frame_and_duplicates_are_not_believed(
+    scripted_cloud: Callable[[Script], int],
+    connect: Connect,
+    make_frame: MakeFrame,
+    read_message: ReadMessage,
+) -> None:
+    def script(peer: socket.socket) -> None:
+        while True:
+            asked = read_message(peer)
+            assert isinstance(asked, ShardFrame)
+            for session, epoch, number, stamp in (
+                ("other", asked.epoch, asked.number, 1),
+                (asked.session, asked.epoch - 1, asked.number, 2),
+                (asked.session, asked.epoch, asked.number + 1, 3),
+                (asked.session, asked.epoch, asked.number, 4),
+                (asked.session, asked.epoch, asked.number, 5),
+            ):
+                peer.sendall(bytes(encode(InferenceResult(session, epoch, number, stamp))))
+
+    transport = connect(scripted_cloud(script))
+    for number in range(5):
+        assert transport.infer(make_frame(number), 5.0).stamp_ns == 4
+
+
+def test_a_cloud_that_sends_garbage_is_left(
+    scripted_cloud: Callable[[Script], int],
+    connect: Connect,
+    make_frame: MakeFrame,
+    read_message: ReadMessage,
+) -> None:
+    def script(peer: socket.socket) -> None:
+        read_message(peer)
+        peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 10)
+
+    transport = connect(scripted_cloud(script))
+    begun = time.monotonic()
+    with pytest.raises(LinkDown, match=r"not a valid frame.*magic"):
+        transport.infer(make_frame(), 5.0)
+    assert time.monotonic() - begun < 1.0
+
+
+def test_a_connection_cut_in_the_middle_of_an_answer_is_noticed_at_once(
+    scripted_cloud: Callable[[Script], int],
+    connect: Connect,
+    make_frame: MakeFrame,
+    read_message: ReadMessage,
+) -> None:
+    def script(peer: socket.socket) -> None:
+        asked = read_message(peer)
+        assert isinstance(asked, ShardFrame)
+        peer.sendall(bytes(encode(InferenceResult.failure(asked, "x")))[:-1])
+
+    transport = connect(scripted_cloud(script))
+    begun = time.monotonic()
+    with pytest.raises(LinkDown):
+        transport.infer(make_frame(), 5.0)
+    assert time.monotonic() - begun < 1.0
+
+
+def test_a_refused_request_is_told_apart_from_a_lost_link(
+    scripted_cloud: Callable[[Script], int],
+    connect: Connect,
+    make_frame: MakeFrame,
+    read_message: ReadMessage,
+) -> None:
+    def script(peer: socket.socket) -> None:
+        asked = read_message(peer)
+        peer.sendall(bytes(encode(Refusal("another model", asked.session, asked.number))))
+        time.sleep(0.2)
+
+    transport = connect(scripted_cloud(script))
+    with pytest.raises(RemoteRefused, match="another model"):
+        transport.infer(make_frame(), 5.0)
+
+
+def test_a_cloud_that_goes_silent_is_left_and_found_again(
+    scripted_cloud: Callable[[Script], int],
+    connect: Connect,
+    make_frame: MakeFrame,
+    read_message: ReadMessage,
+) -> None:
+    connections = 0
+
+    def script(peer: socket.socket) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            asked = read_message(peer)
+            if connections > 1:
+                peer.sendall(bytes(encode(InferenceResult(asked.session, 3, asked.number, 0))))
+
+    port = scripted_cloud(script)
+    transport = connect(port, silence_limit_s=0.15, first_retry_s=0.02)
+    deadline = time.monotonic() + 5.0
+    while time.monotonic() < deadline:
+        try:
+            assert transport.infer(make_frame(), 0.1).session == "robot"
+            break
+        except (LinkTimeout, LinkDown):
+            time.sleep(0.02)
+    assert connections == 2
+
+
+def test_a_cloud_that_reads_nothing_does_not_pile_up_frames(
+    connect: Connect, make_frame: MakeFrame
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        transport = connect(listener.getsockname()[1], silence_limit_s=60.0)
+        for number in range(20):
+            with pytest.raises(LinkTimeout):
+                transport.infer(make_frame(number, ids=tuple(range(24))), 0.02)
+        assert transport.connected
+        buffered = transport._link.connection.transport.get_write_buffer_size()
+        assert buffered < 2 * 64 * 1024
+
+
+def test_the_same_frame_is_not_asked_for_twice_at_once(
+    serve: Serve, connect: Connect, make_frame: MakeFrame, echo: Handler
+) -> None:
+    release, begun = threading.Event(), threading.Event()
+
+    def stuck(frame: ShardFrame) -> InferenceResult:
+        begun.set()
+        release.wait(5.0)
+        return echo(frame)
+
+    transport = connect(serve(stuck).port)
+    asking = threading.Thread(target=lambda: transport.infer(make_frame(1), 5.0))
+    asking.start()
+    assert begun.wait(5.0)
+    with pytest.raises(InputError, match="already waiting"):
+        transport.infer(make_frame(1), 1.0)
+    release.set()
+    asking.join(5.0)
+
+
+def test_traffic_is_counted_with_its_framing(
+    serve: Serve, connect: Connect, make_frame: MakeFrame, echo: Handler
+) -> None:
+    transport = connect(serve(echo).port)
+    frame = make_frame()
+    transport.infer(frame, 5.0)
+    assert transport.tx_bytes == len(encode(frame))
+    assert 100 < transport.rx_bytes < 1000
+
+
+def test_closing_wakes_who_waits_and_leaves_no_thread_and_no_socket(
+    serve: Serve, make_frame: MakeFrame, echo: Handler
+) -> None:
+    release, begun = threading.Event(), threading.Event()
+
+    def stuck(frame: ShardFrame) -> InferenceResult:
+        begun.set()
+        release.wait(5.0)
+        return echo(frame)
+
+    server = serve(stuck)
+    threads = set(threading.enumerate())
+    transport = TcpTransport("localhost", server.port)
+    errors: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            transport.infer(make_frame(), 5.0)
+        except LinkDown as error:
+            errors.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert begun.wait(5.0)
+    transport.close()
+    transport.close()
+    asking.join(5.0)
+    assert "closed" in str(errors[0])
+    assert set(threading.enumerate()) == threads
+    with pytest.raises(LinkDown, match="closed"):
+        transport.infer(make_frame(2), 1.0)
+    release.set()
+
+
+def test_opening_and_closing_many_times_leaks_no_descriptor(
+    serve: Serve, make_frame: MakeFrame, echo: Handler
+) -> None:
+    server = serve(echo)
+
+    def once() -> None:
+        with TcpTransport("127.0.0.1", server.port) as transport:
+            transport.infer(make_frame(), 5.0)
+
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    once()
+    _wait_until(lambda: not server._peers)
+    before = descriptors()
+    for _ in range(10):
+        once()
+    _wait_until(lambda: descriptors() <= before)
