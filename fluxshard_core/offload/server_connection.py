@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Final
 
@@ -109,7 +110,8 @@ class ServerConnection(FrameProtocol):
         self._worker.forget(self)
 
     def _deliver(self, result: InferenceResult) -> None:
-        self._loop.call_soon_threadsafe(self._answer, result)
+        with contextlib.suppress(RuntimeError):  # the server stopped: nobody waits any more
+            self._loop.call_soon_threadsafe(self._answer, result)
 
     def _answer(self, result: InferenceResult) -> None:
         self._in_flight -= 1

@@ -289,7 +289,7 @@ def test_closing_wakes_who_waits_and_leaves_no_thread_and_no_socket(
     transport.close()
     asking.join(5.0)
     assert "closed" in str(errors[0])
-    assert set(threading.enumerate()) == threads
+    assert set(threading.enumerate()) <= threads
     with pytest.raises(LinkDown, match="closed"):
         transport.infer(make_frame(2), 1.0)
     release.set()
