@@ -92,6 +92,7 @@ def _run_child(file_name: str, directory: Path) -> str | None:
             [sys.executable, "-c", _CHILD, file_name],
             cwd=directory,
             env=environment,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=DOWNLOAD_SECONDS,

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from torch import Tensor
 
+from fluxshard_core.models.candidates import Candidates
 from fluxshard_core.models.detections import Float32
 from fluxshard_core.models.letterbox import Letterbox
 
 
-class Cells(Protocol):
-    """Where the decoded cells lie, in input pixels: centres ``(N, 2)`` and sizes ``(N,)``."""
-
-    @property
-    def anchors(self) -> Tensor: ...
-    @property
-    def strides(self) -> Tensor: ...
-
-
 def decode_keypoints(
-    raw: Tensor, cells: Cells, keypoint_shape: tuple[int, int], letterbox: Letterbox
+    raw: Tensor, candidates: Candidates, keypoint_shape: tuple[int, int], letterbox: Letterbox
 ) -> Float32:
     """Decode ``(N, K * D)`` raw keypoints to ``(N, K, 3)`` ``x, y, confidence``, original pixels.
 
@@ -30,8 +20,8 @@ def decode_keypoints(
     """
     count, dimensions = keypoint_shape
     values = raw.view(-1, count, dimensions)
-    stride = cells.strides[:, None, None]
-    points = (values[..., :2] * 2.0 - 0.5) * stride + cells.anchors[:, None, :]
+    stride = candidates.strides[:, None, None]
+    points = (values[..., :2] * 2.0 - 0.5) * stride + candidates.anchors[:, None, :]
     decoded = np.ones((len(values), count, 3), dtype=np.float32)
     decoded[..., :2] = letterbox.points_to_original(points.numpy())
     if dimensions == 3:

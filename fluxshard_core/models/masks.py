@@ -22,7 +22,7 @@ def decode_masks(
     not resized) and the mask is where they exceed 0.
     """
     _, height, width = prototypes.shape
-    cells = prototypes.permute(1, 2, 0).flatten(0, 1)
+    cells = prototypes.permute(1, 2, 0).flatten(0, 1).to(coefficients.dtype)
     logits: Float32 = (coefficients @ cells.T).view(-1, height, width).numpy()
     rows = _BilinearAxis(
         original=letterbox.original_height,

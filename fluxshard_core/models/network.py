@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -94,5 +95,6 @@ def _layout(head: Any) -> HeadLayout:
 
 def network_input(image: UInt8) -> Tensor:
     """Turn a ``(H, W, 3)`` RGB image into ``(1, 3, H, W)`` float32 in [0, 1], channels last."""
-    tensor = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
+    owned = np.require(image, requirements=["C", "W"])  # what from_numpy can wrap
+    tensor = torch.from_numpy(owned).permute(2, 0, 1).unsqueeze(0)
     return tensor.to(torch.float32).div_(255.0)

@@ -64,7 +64,7 @@ def test_a_pt_file_saved_by_ultralytics_loads_with_its_classes(
     trained: nn.Module, expected: list[torch.Tensor], tmp_path: Path
 ) -> None:
     path = tmp_path / "best.pt"
-    trained.yaml["yaml_file"] = "/home/someone/yolo11-seg.yaml"  # type: ignore[index,operator]
+    trained.yaml["yaml_file"] = "/home/someone/yolo11-seg.yaml"  # type: ignore[index,operator,assignment]
     save_with_ultralytics(trained, path)
     detector = Detector.load(path)
     assert str(detector.name) == "yolo11n-seg"

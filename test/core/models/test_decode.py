@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ def reference_rows(detector: Detector, outputs: tuple[Tensor, ...], **thresholds
     kind = {Task.DETECT: heads.Detect, Task.SEGMENT: heads.Segment, Task.POSE: heads.Pose}
     head = kind[detector.name.task](nc=layout.num_classes, ch=(16, 16, 16)).eval()
     head.stride = torch.tensor(layout.strides)
-    raw = {
+    raw: dict[str, Any] = {
         key: torch.cat([outputs[i].flatten(2) for i in layout.indices(kind)], dim=2)
         for key, kind in {
             "boxes": OutputKind.BOX,
@@ -214,6 +215,21 @@ def test_memory_layout_does_not_matter(
     found = detector.decode(plain, letterbox, confidence=0.1)
     np.testing.assert_array_equal(found.boxes, expected.boxes)
     np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+def test_bfloat16_outputs_decode_as_their_float32_values(
+    random_detector: Callable[[str], Detector], scene: npt.NDArray[np.uint8]
+) -> None:
+    detector = random_detector("yolo11n-seg")
+    image, letterbox = detector.preprocess(scene)
+    outputs = detector.infer(image)
+    rounded = tuple(output.to(torch.bfloat16) for output in outputs)
+    found = detector.decode(rounded, letterbox, confidence=0.15)
+    again = detector.decode(tuple(o.float() for o in rounded), letterbox, confidence=0.15)
+    assert found.boxes.dtype == np.float32
+    np.testing.assert_array_equal(found.boxes, again.boxes)
+    assert found.masks is not None
+    assert len(found.masks) == len(found) > 0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

@@ -30,7 +30,7 @@ def disc_prototypes(letterbox: Letterbox, x: float, y: float, radius: float) -> 
 )
 def test_a_disc_lands_where_it_was_in_the_image(letterbox: Letterbox) -> None:
     x, y, radius = 120.0, 90.0, 50.0
-    box = np.float32([[x - 60, y - 60, x + 60, y + 60]])
+    box = np.array([[x - 60, y - 60, x + 60, y + 60]], dtype=np.float32)
     (mask,) = decode_masks(
         torch.ones(1, 1), disc_prototypes(letterbox, x, y, radius), box, letterbox
     )
@@ -44,7 +44,7 @@ def test_a_disc_lands_where_it_was_in_the_image(letterbox: Letterbox) -> None:
 
 def test_nothing_outside_the_box_is_in_the_mask() -> None:
     letterbox = Letterbox.fit(64, 64)
-    box = np.float32([[10.2, 20.0, 30.0, 40.7]])
+    box = np.array([[10.2, 20.0, 30.0, 40.7]], dtype=np.float32)
     (mask,) = decode_masks(torch.ones(1, 1), torch.ones(1, 16, 16), box, letterbox)
     assert (mask.x, mask.y, mask.width, mask.height) == (11, 20, 19, 21)
     assert mask.unpack().all()
@@ -55,7 +55,9 @@ def test_a_box_without_a_whole_pixel_still_gives_one_inside_the_image(
     box: tuple[float, float, float, float],
 ) -> None:
     letterbox = Letterbox.fit(64, 64)
-    (mask,) = decode_masks(torch.ones(1, 1), torch.ones(1, 16, 16), np.float32([box]), letterbox)
+    (mask,) = decode_masks(
+        torch.ones(1, 1), torch.ones(1, 16, 16), np.array([box], dtype=np.float32), letterbox
+    )
     assert (mask.width, mask.height) == (1, 1)
     assert 0 <= mask.x < 64
     assert 0 <= mask.y < 64

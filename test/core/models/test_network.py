@@ -89,4 +89,14 @@ def test_network_input_is_rgb_in_unit_range() -> None:
     tensor = network_input(image)
     assert tensor.shape == (1, 3, 32, 32)
     assert tensor.is_contiguous(memory_format=torch.channels_last)
-    np.testing.assert_array_equal(tensor[0, :, 4, 5], np.float32([255, 128, 0]) / np.float32(255))
+    np.testing.assert_array_equal(
+        tensor[0, :, 4, 5], np.array([255, 128, 0], dtype=np.float32) / 255
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_read_only_and_flipped_images_are_taken_without_a_warning() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    frozen = np.frombuffer(image.tobytes(), dtype=np.uint8).reshape(image.shape)
+    assert torch.equal(network_input(frozen), network_input(image))
+    assert torch.equal(network_input(image[::-1, :, ::-1]), network_input(image).flip(1, 2))

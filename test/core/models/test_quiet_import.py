@@ -20,8 +20,9 @@ def refuse(*_):
 
 socket.getaddrinfo = socket.socket.connect = refuse
 cv2.setNumThreads(3)
+torch.set_num_threads(1)
 environment, options = dict(os.environ), np.get_printoptions()
-threads, save = torch.get_num_threads(), torch.save
+save = torch.save
 
 from fluxshard_core.models.detector import Detector
 
@@ -33,7 +34,7 @@ assert "ultralytics" in sys.modules
 assert "torchvision" not in sys.modules
 assert dict(os.environ) == environment
 assert np.get_printoptions() == options
-assert (torch.get_num_threads(), torch.save, cv2.getNumThreads()) == (threads, save, 3)
+assert (torch.get_num_threads(), torch.save, cv2.getNumThreads()) == (1, save, 3)
 """
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from fluxshard_core.errors import InputError, WeightsError
 from fluxshard_core.models import download
+from fluxshard_core.models.catalog import model_names
+from fluxshard_core.models.quiet_import import import_ultralytics
 from fluxshard_core.models.weights import find_weights
 
 
@@ -50,6 +52,11 @@ def test_a_downloaded_file_is_found_again(tmp_path: Path) -> None:
     cached.parent.mkdir(parents=True)
     cached.touch()
     assert find_weights("yolo11s-pose") == cached
+
+
+def test_ultralytics_offers_every_model_of_the_catalogue() -> None:
+    offered = import_ultralytics("ultralytics.utils.downloads").GITHUB_ASSETS_NAMES
+    assert {f"{name}.pt" for name in model_names()} <= set(offered)
 
 
 @pytest.mark.parametrize("kind", [str, Path])
