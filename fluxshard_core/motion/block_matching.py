@@ -49,7 +49,8 @@ class BlockMatchingMotion:
     """Matches the luma of each frame against the raw frame before, and returns it untouched.
 
     ``field.cost`` is the match's mean absolute luma difference. Zero motion is always a candidate
-    and wins ties, and sources reaching outside the frame never match.
+    and wins ties, and sources reaching outside the frame never match. A scene cut, known by how
+    few blocks match, makes the whole field invalid.
     """
 
     def __init__(self, options: MatchingOptions | None = None) -> None:
@@ -86,11 +87,12 @@ def match_blocks(current: UInt8, previous: UInt8, options: MatchingOptions) -> M
     if options.quarter_pel:
         matcher.search_around(2)
         matcher.search_around(1)
+        matcher.propose_neighbours()
     cost = (matcher.sads / matcher.areas / 255).astype(np.float32).reshape(matcher.grid)
     valid = cost <= options.max_cost
     vectors = np.where(valid[..., None], matcher.vectors.reshape(*matcher.grid, 2), 0)
     cost[~valid] = np.nan
-    return MotionField(vectors.astype(np.int16), valid, cost, size)
+    return MotionField(vectors.astype(np.int16), valid, cost, size).invalid_if_cut()
 
 
 def _coarse_to_fine(

@@ -64,6 +64,7 @@ class EncoderOptions:
             "bframes": "0",
             "ref": "1",
             "keyint": "infinite",
+            "min-keyint": "1",  # or x264 hardly believes a cut soon after a key frame
             "scenecut": "40",
             "weightp": "0",
             "partitions": self.partitions,
@@ -87,8 +88,8 @@ class EncoderMotion:
     By default only luma is encoded and ``image`` is the raw input, untouched: the encoder's own
     reference is slightly lossy, which costs vector quality nothing that matters, and the decoder
     skips reconstruction. With ``lossy`` the colour frame is encoded and ``image`` is what a
-    receiver of the stream would decode. Intra blocks are invalid; on a scene cut x264 starts a
-    new I frame and so the whole field is.
+    receiver of the stream would decode. Intra blocks are invalid; on a scene cut (x264
+    starts a new I frame, or few blocks match) so is the whole field.
     """
 
     def __init__(self, *, lossy: bool = False, options: EncoderOptions | None = None) -> None:

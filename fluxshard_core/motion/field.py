@@ -12,6 +12,9 @@ from fluxshard_core.errors import InputError
 BLOCK_SIZE = 16
 QUARTER_PEL = 4  # vector units in one pixel
 MAX_QUARTER_PEL = 2**15 - 1
+# Across the cuts between seven real sequences at most 26 % of the blocks matched something by
+# chance; inside them at least 54 % did, whichever source looked.
+MIN_MATCHED = 1 / 3
 
 
 def block_grid(height: int, width: int, block_size: int = BLOCK_SIZE) -> tuple[int, int]:
@@ -94,6 +97,15 @@ class MotionField:
                 f"motion field has {self.rows}x{self.cols} blocks of {self.block_size} px but a "
                 f"{height}x{width} image has {expected[0]}x{expected[1]}; take both from one frame"
             )
+
+    def invalid_if_cut(self) -> MotionField:
+        """Return the field, or an all invalid one if so few blocks match that the scene was cut."""
+        if self.valid.mean() >= MIN_MATCHED:
+            return self
+        cost = None if self.cost is None else np.full_like(self.cost, np.nan)
+        return MotionField(
+            np.zeros_like(self.vectors), np.zeros_like(self.valid), cost, self.block_size
+        )
 
     def pixels(self) -> npt.NDArray[np.float32]:
         """Return the vectors in pixels, ``(rows, cols, 2)`` float32 ``(dx, dy)``."""

@@ -24,12 +24,14 @@ def frame_field(frame: VideoFrame) -> MotionField:
     """Return the field of a decoded frame whose vectors all point to the previous frame.
 
     Inter blocks, skipped ones included, carry the vector the decoder used; intra blocks export
-    none and are invalid. A frame that is not sound (``is_corrupt``) is invalid everywhere.
+    none and are invalid. A frame that is not sound (``is_corrupt``) or follows a scene cut is
+    invalid everywhere.
     """
     side_data = frame.side_data.get("MOTION_VECTORS")
     if side_data is None or frame.is_corrupt:
         return MotionField.invalid(frame.height, frame.width)
-    return merge_vectors(side_data.to_ndarray(), frame.height, frame.width)
+    exported = side_data.to_ndarray()
+    return merge_vectors(exported, frame.height, frame.width).invalid_if_cut()
 
 
 def merge_vectors(exported: npt.NDArray[np.void], height: int, width: int) -> MotionField:
