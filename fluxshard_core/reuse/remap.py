@@ -123,7 +123,7 @@ class FeatureRemap:
     def follow(self, motion: MotionField) -> dict[Level, LevelMotion]:
         """Return where each level's cached cells are, ``motion`` counted since the last run.
 
-        :raises InputError: if a level needs more blocks than ``motion`` has.
+        ``motion`` covers the frame (:meth:`MotionField.check_image`), as the levels do.
         """
         return {level: self._follow_level(level, motion) for level in self._residual}
 
@@ -204,16 +204,14 @@ class _Cover:
 
 
 def _covered(cells: int, stride: int, blocks: int, block_size: int) -> Index:
-    """Blocks that each cell of one axis covers ``(cells, n)``, the last one repeated to fill."""
+    """Blocks that each cell of one axis covers ``(cells, n)``, the last one repeated to fill.
+
+    Cells beyond the frame (a padded map has some) take the last block.
+    """
     first = np.arange(cells) * stride // block_size
     last = (np.arange(1, cells + 1) * stride - 1) // block_size
-    if first[-1] >= blocks:
-        raise InputError(
-            f"a level of {cells} cells of {stride} px needs {first[-1] + 1} blocks of "
-            f"{block_size} px but the motion field has {blocks}; take both from one frame"
-        )
     span = np.arange((last - first).max() + 1)
-    return np.minimum(first[:, None] + span, np.minimum(last, blocks - 1)[:, None])
+    return np.minimum(np.minimum(first[:, None] + span, last[:, None]), blocks - 1)
 
 
 def _split(vectors: Int16, stride: int) -> tuple[Int16, Int16]:

@@ -143,7 +143,7 @@ class _Builder:
             self._nodes[node] = tiled
             self._define(node, name, match.stride)
         elif isinstance(value := node.meta.get("val"), Tensor):
-            self._define(node, self._name(node), self._stride_by_size(value))
+            self._define(node, self._name(node), self._foreign_stride(value, sources))
 
     def _fold(self, node: fx.Node) -> None:
         """Evaluate a call that does not depend on the input."""
@@ -206,11 +206,21 @@ class _Builder:
         self._names.add(name)
         self._operands[node] = Operand(name, tuple(node.meta["val"].shape), stride)
 
-    def _stride_by_size(self, value: Tensor) -> int:
-        """The level a foreign result fits: its cells, all of one size, cover the frame; else 0."""
+    def _foreign_stride(self, value: Tensor, sources: Sequence[fx.Node]) -> int:
+        """The level at which a foreign result may be cached, 0 if none.
+
+        It is the level of a map read, if padded or cropped by a few cells at most, or else the one
+        whose cells, all of one size, cover the frame. The choice decides what can be reused, never
+        what is right: an island's result is compared with the cache after every run.
+        """
         if value.ndim != 4 or value.shape[0] != 1 or not value.is_floating_point():
             return 0
         height, width = value.shape[2:]
+        for operand in (self._operands[source] for source in sources if source in self._operands):
+            if operand.stride and max(
+                abs(operand.shape[2] - height), abs(operand.shape[3] - width)
+            ) <= min(_MOST_PADDING, height // 2, width // 2):
+                return operand.stride
         stride = -(-self._height // height)
         fits = (-(-self._height // stride), -(-self._width // stride)) == (height, width)
         return stride if fits else 0
@@ -235,6 +245,7 @@ def _map_nodes(arguments: Any, values: Callable[[fx.Node], Any]) -> Any:
     return fx.node.map_arg(arguments, values)
 
 
+_MOST_PADDING = 8  # cells: twice the padding of any common kernel
 _LEAF_MODULES = {"MaxPool2d", "AvgPool2d", "Upsample"}
 
 

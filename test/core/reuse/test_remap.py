@@ -181,9 +181,12 @@ def test_where_no_cached_cell_is_within_half_a_cell_there_is_no_source() -> None
     np.testing.assert_array_equal(residual[1, 0, [0, 3, 5, 7]], [40, 40, -28, -28])
 
 
-def test_a_field_of_another_frame_size_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match="needs 4 blocks of 16 px but the motion field has 2"):
-        FeatureRemap([Level(8, 8, 8)]).follow(MotionField.zero(32, 64))
+def test_a_padded_map_wider_than_the_frame_moves_with_its_last_blocks() -> None:
+    level = Level(1, 36, 36)
+    motion = MotionField.zero(32, 32)
+    motion.vectors[1, 1] = 8, 4
+    moved = FeatureRemap([level]).follow(motion)[level]
+    assert moved.shift[:, 16:, 16:].reshape(2, -1).T.tolist() == [[1, 2]] * 400
 
 
 def test_an_empty_level_is_refused() -> None:
