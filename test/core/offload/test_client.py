@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 
 from fluxshard_core.errors import InputError
+from fluxshard_core.models.letterbox import Letterbox
+from fluxshard_core.offload import shard_codec
 from fluxshard_core.offload.client import TcpTransport
 from fluxshard_core.offload.messages import InferenceResult, Refusal, ShardFrame
 from fluxshard_core.offload.server import InferenceServer
@@ -220,15 +224,46 @@ def test_a_cloud_that_goes_silent_is_left_and_found_again(
 def test_a_cloud_that_reads_nothing_does_not_pile_up_frames(
     connect: Connect, make_frame: MakeFrame
 ) -> None:
+    image = np.zeros((1024, 1024, 3), np.uint8)
+    shards = shard_codec.encode(image, shard_codec.all_blocks(1024, 1024))
+    frame = dataclasses.replace(make_frame(), letterbox=Letterbox.fit(1024, 1024), shards=shards)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         transport = connect(listener.getsockname()[1], silence_limit_s=60.0)
-        for number in range(20):
+        for number in range(12):
             with pytest.raises(LinkTimeout):
-                transport.infer(make_frame(number, ids=tuple(range(24))), 0.02)
+                transport.infer(dataclasses.replace(frame, number=number), 0.03)
         assert transport.connected
-        buffered = transport._link.connection.transport.get_write_buffer_size()
-        assert buffered < 2 * 64 * 1024
+        assert transport._link.connection is not None
+        assert transport._link.connection.transport.get_write_buffer_size() <= len(encode(frame))
+
+
+def test_a_cloud_that_answered_is_returned_to_without_a_growing_pause(
+    scripted_cloud: Callable[[Script], int],
+    connect: Connect,
+    make_frame: MakeFrame,
+    read_message: ReadMessage,
+) -> None:
+    def script(peer: socket.socket) -> None:
+        asked = read_message(peer)
+        assert isinstance(asked, ShardFrame)
+        peer.sendall(bytes(encode(InferenceResult.failure(asked, "one answer each"))))
+
+    transport = connect(scripted_cloud(script), first_retry_s=0.02, max_retry_s=60.0)
+    begun = time.monotonic()
+    for number in range(8):
+        assert transport.infer(make_frame(number), 5.0).error
+        _wait_until(lambda: not transport.connected)
+        _wait_until(lambda: transport.connected)
+    assert time.monotonic() - begun < 2.0
+
+
+def test_a_cloud_that_hangs_up_at_once_is_not_hammered(
+    scripted_cloud: Callable[[Script], int], connect: Connect
+) -> None:
+    calls = []
+    connect(scripted_cloud(lambda peer: calls.append(peer)), first_retry_s=0.05)
+    time.sleep(0.5)
+    assert 2 <= len(calls) <= 6
 
 
 def test_the_same_frame_is_not_asked_for_twice_at_once(

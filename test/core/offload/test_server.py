@@ -211,6 +211,32 @@ def test_a_connection_that_asks_too_much_waits_and_loses_nothing(
     assert {result.error for result in results if isinstance(result, InferenceResult)} == {""}
 
 
+def test_what_a_lost_peer_still_had_waiting_is_not_run(
+    serve: Serve, connect: Connect, raw_peer: RawPeer, make_frame: MakeFrame, echo: Handler
+) -> None:
+    begun, release = threading.Event(), threading.Event()
+    served: list[int] = []
+
+    def gated(frame: ShardFrame) -> InferenceResult:
+        served.append(frame.number)
+        begun.set()
+        assert release.wait(5.0)
+        return echo(frame)
+
+    server = serve(gated)
+    peer = raw_peer(server.port)
+    peer.sendall(bytes(encode(make_frame(1))))
+    assert begun.wait(5.0)
+    peer.sendall(bytes(encode(make_frame(2, session="another"))))
+    peer.close()
+    deadline = time.monotonic() + 5.0
+    while server._peers and time.monotonic() < deadline:
+        time.sleep(0.005)
+    release.set()
+    _assert_serves(connect(server.port), make_frame(3))
+    assert served == [1, 3]
+
+
 def test_a_handler_that_raises_is_an_error_of_that_frame_and_no_more(
     serve: Serve, connect: Connect, make_frame: MakeFrame, echo: Handler
 ) -> None:
