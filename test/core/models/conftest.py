@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -42,23 +41,16 @@ def scene() -> npt.NDArray[np.uint8]:
     return image.astype(np.uint8)
 
 
-def _home(kind: str) -> Path:
-    home = os.environ.get("FLUXSHARD_HOME")
-    if not home or not (Path(home) / kind).is_dir():
-        pytest.skip(f"needs $FLUXSHARD_HOME/{kind}")
-    return Path(home) / kind
-
-
 @pytest.fixture(scope="session")
-def weights_directory() -> Path:
+def weights_directory(fluxshard_home: Path) -> Path:
     """The directory of the real weights, absolute."""
-    return _home("weights").resolve()
+    return fluxshard_home / "weights"
 
 
 @pytest.fixture(scope="session")
-def street() -> npt.NDArray[np.uint8]:
+def street(fluxshard_home: Path) -> npt.NDArray[np.uint8]:
     """A real 854x480 RGB frame with persons."""
-    path = _home("data") / "davis/soapbox/JPEGImages/00010.jpg"
+    path = fluxshard_home / "data/davis/soapbox/JPEGImages/00010.jpg"
     image = cv2.imread(str(path))
     assert image is not None, path
     return np.ascontiguousarray(image[:, :, ::-1])
