@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -162,3 +163,39 @@ def read_message() -> Callable[[socket.socket], Message]:
         return decode_body(header, read_exactly(peer, header.body_bytes))
 
     return read
+
+
+@pytest.fixture
+def scripted_cloud() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
+    """``scripted_cloud(script)`` listens and plays ``script`` on each connection; its port."""
+    listeners: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def listen(script: Callable[[socket.socket], None]) -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+
+        def accept() -> None:
+            while True:
+                try:
+                    peer, _ = listener.accept()
+                except OSError:
+                    return
+                with peer:
+                    peer.settimeout(5.0)
+                    try:
+                        script(peer)
+                    except OSError:
+                        continue
+
+        threads.append(threading.Thread(target=accept))
+        threads[-1].start()
+        return int(listener.getsockname()[1])
+
+    yield listen
+    for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+    for thread in threads:
+        thread.join(10.0)
+        assert not thread.is_alive()

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,53 +16,15 @@ from fluxshard_core.errors import InputError
 from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.offload import shard_codec
 from fluxshard_core.offload.client import TcpTransport
-from fluxshard_core.offload.messages import InferenceResult, Refusal, ShardFrame
+from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.offload.server import InferenceServer
-from fluxshard_core.offload.transport import LinkDown, LinkTimeout, RemoteRefused
-from fluxshard_core.offload.wire import Message, encode
+from fluxshard_core.offload.transport import LinkDown, LinkTimeout
+from fluxshard_core.offload.wire import encode
 
 MakeFrame = Callable[..., ShardFrame]
 Handler = Callable[[ShardFrame], InferenceResult]
 Serve = Callable[..., InferenceServer]
 Connect = Callable[..., TcpTransport]
-ReadMessage = Callable[[socket.socket], Message]
-Script = Callable[[socket.socket], None]
-
-
-@pytest.fixture
-def scripted_cloud() -> Iterator[Callable[[Script], int]]:
-    """``scripted_cloud(script)`` listens and plays ``script`` on each connection; its port."""
-    listeners: list[socket.socket] = []
-    threads: list[threading.Thread] = []
-
-    def listen(script: Script) -> int:
-        listener = socket.create_server(("127.0.0.1", 0))
-        listeners.append(listener)
-
-        def accept() -> None:
-            while True:
-                try:
-                    peer, _ = listener.accept()
-                except OSError:
-                    return
-                with peer:
-                    peer.settimeout(5.0)
-                    try:
-                        script(peer)
-                    except OSError:
-                        continue
-
-        threads.append(threading.Thread(target=accept))
-        threads[-1].start()
-        return int(listener.getsockname()[1])
-
-    yield listen
-    for listener in listeners:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-    for thread in threads:
-        thread.join(10.0)
-        assert not thread.is_alive()
 
 
 def _wait_until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
@@ -118,109 +80,6 @@ def test_a_late_answer_is_discarded_and_the_next_frame_gets_its_own(
     assert result.detections.boxes[0, 0] == 2
 
 
-def test_answers_of_another_session_epoch_or_frame_and_duplicates_are_not_believed(
-    scripted_cloud: Callable[[Script], int],
-    connect: Connect,
-    make_frame: MakeFrame,
-    read_message: ReadMessage,
-) -> None:
-    def script(peer: socket.socket) -> None:
-        while True:
-            asked = read_message(peer)
-            assert isinstance(asked, ShardFrame)
-            for session, epoch, number, stamp in (
-                ("other", asked.epoch, asked.number, 1),
-                (asked.session, asked.epoch - 1, asked.number, 2),
-                (asked.session, asked.epoch, asked.number + 1, 3),
-                (asked.session, asked.epoch, asked.number, 4),
-                (asked.session, asked.epoch, asked.number, 5),
-            ):
-                peer.sendall(bytes(encode(InferenceResult(session, epoch, number, stamp))))
-
-    transport = connect(scripted_cloud(script))
-    for number in range(5):
-        assert transport.infer(make_frame(number), 5.0).stamp_ns == 4
-
-
-def test_a_cloud_that_sends_garbage_is_left(
-    scripted_cloud: Callable[[Script], int],
-    connect: Connect,
-    make_frame: MakeFrame,
-    read_message: ReadMessage,
-) -> None:
-    def script(peer: socket.socket) -> None:
-        read_message(peer)
-        peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 10)
-
-    transport = connect(scripted_cloud(script))
-    begun = time.monotonic()
-    with pytest.raises(LinkDown, match=r"not a valid frame.*magic"):
-        transport.infer(make_frame(), 5.0)
-    assert time.monotonic() - begun < 1.0
-
-
-def test_a_connection_cut_in_the_middle_of_an_answer_is_noticed_at_once(
-    scripted_cloud: Callable[[Script], int],
-    connect: Connect,
-    make_frame: MakeFrame,
-    read_message: ReadMessage,
-) -> None:
-    def script(peer: socket.socket) -> None:
-        asked = read_message(peer)
-        assert isinstance(asked, ShardFrame)
-        peer.sendall(bytes(encode(InferenceResult.failure(asked, "x")))[:-1])
-
-    transport = connect(scripted_cloud(script))
-    begun = time.monotonic()
-    with pytest.raises(LinkDown):
-        transport.infer(make_frame(), 5.0)
-    assert time.monotonic() - begun < 1.0
-
-
-def test_a_refused_request_is_told_apart_from_a_lost_link(
-    scripted_cloud: Callable[[Script], int],
-    connect: Connect,
-    make_frame: MakeFrame,
-    read_message: ReadMessage,
-) -> None:
-    def script(peer: socket.socket) -> None:
-        asked = read_message(peer)
-        peer.sendall(bytes(encode(Refusal("another model", asked.session, asked.number))))
-        time.sleep(0.2)
-
-    transport = connect(scripted_cloud(script))
-    with pytest.raises(RemoteRefused, match="another model"):
-        transport.infer(make_frame(), 5.0)
-
-
-def test_a_cloud_that_goes_silent_is_left_and_found_again(
-    scripted_cloud: Callable[[Script], int],
-    connect: Connect,
-    make_frame: MakeFrame,
-    read_message: ReadMessage,
-) -> None:
-    connections = 0
-
-    def script(peer: socket.socket) -> None:
-        nonlocal connections
-        connections += 1
-        while True:
-            asked = read_message(peer)
-            if connections > 1:
-                peer.sendall(bytes(encode(InferenceResult(asked.session, 3, asked.number, 0))))
-
-    port = scripted_cloud(script)
-    transport = connect(port, silence_limit_s=0.15, first_retry_s=0.02)
-    deadline = time.monotonic() + 5.0
-    while time.monotonic() < deadline:
-        try:
-            assert transport.infer(make_frame(), 0.1).session == "robot"
-            break
-        except (LinkTimeout, LinkDown):
-            time.sleep(0.02)
-    assert connections == 2
-
-
 def test_a_cloud_that_reads_nothing_does_not_pile_up_frames(
     connect: Connect, make_frame: MakeFrame
 ) -> None:
@@ -235,35 +94,6 @@ def test_a_cloud_that_reads_nothing_does_not_pile_up_frames(
         assert transport.connected
         assert transport._link.connection is not None
         assert transport._link.connection.transport.get_write_buffer_size() <= len(encode(frame))
-
-
-def test_a_cloud_that_answered_is_returned_to_without_a_growing_pause(
-    scripted_cloud: Callable[[Script], int],
-    connect: Connect,
-    make_frame: MakeFrame,
-    read_message: ReadMessage,
-) -> None:
-    def script(peer: socket.socket) -> None:
-        asked = read_message(peer)
-        assert isinstance(asked, ShardFrame)
-        peer.sendall(bytes(encode(InferenceResult.failure(asked, "one answer each"))))
-
-    transport = connect(scripted_cloud(script), first_retry_s=0.02, max_retry_s=60.0)
-    begun = time.monotonic()
-    for number in range(8):
-        assert transport.infer(make_frame(number), 5.0).error
-        _wait_until(lambda: not transport.connected)
-        _wait_until(lambda: transport.connected)
-    assert time.monotonic() - begun < 2.0
-
-
-def test_a_cloud_that_hangs_up_at_once_is_not_hammered(
-    scripted_cloud: Callable[[Script], int], connect: Connect
-) -> None:
-    calls = []
-    connect(scripted_cloud(lambda peer: calls.append(peer)), first_retry_s=0.05)
-    time.sleep(0.5)
-    assert 2 <= len(calls) <= 6
 
 
 def test_the_same_frame_is_not_asked_for_twice_at_once(
