@@ -1,0 +1,52 @@
+"""EncoderMotion: what it returns when lossy, and which options it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fluxshard_core.errors import InputError
+from fluxshard_core.motion.encoder import EncoderMotion, EncoderOptions
+
+
+@pytest.mark.parametrize("size", [(128, 192), (97, 131)])
+def test_a_lossy_image_is_near_the_input_and_of_its_size(pan, size):
+    source = EncoderMotion(lossy=True, options=EncoderOptions(crf=20))
+    for image in pan((3, 1), 3, size=size):
+        returned = source.next(image).image
+        assert returned.shape == image.shape
+        error = np.abs(returned.astype(int) - image).mean()
+        assert 0 < error < 4
+
+
+def test_lossy_vectors_predict_one_returned_image_from_the_other(pan):
+    source = EncoderMotion(lossy=True)
+    before, after = [source.next(image) for image in pan((8, -4), 2)]
+    found = after.field.vectors[:-1, 1:]
+    assert (np.abs(found - (32, -16)) <= 1).all(axis=-1).mean() >= 0.95
+    predicted = before.image[4:, :-8].astype(int)
+    assert np.abs(after.image[:-4, 8:] - predicted).mean() < 4
+
+
+def test_large_motion_is_found_by_a_wide_search(pan):
+    images = pan((48, 0), 3)
+    source = EncoderMotion(options=EncoderOptions(me="umh", me_range=64))
+    field = [source.next(image).field for image in images][2]
+    assert (np.abs(field.vectors[:, 3:] - (192, 0)) <= 1).all(axis=-1).mean() >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"preset": "warp"}, "preset is 'warp'; use one of ultrafast"),
+        ({"me": "hex:bframes=3"}, "me is 'hex:bframes=3'; use one of dia"),
+        ({"partitions": "4x4"}, "partitions is '4x4'"),
+        ({"crf": 60.0}, "crf is 60.0; use 0 to 51"),
+        ({"me_range": 2}, "me_range is 2; use 4 to 1024"),
+        ({"subme": 0}, "subme is 0; use 1 to 11"),
+        ({"threads": -1}, "threads is -1"),
+    ],
+)
+def test_options_x264_would_misread_are_refused(option, message):
+    with pytest.raises(InputError, match=message):
+        EncoderOptions(**option)
