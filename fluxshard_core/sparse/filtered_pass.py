@@ -139,7 +139,7 @@ class FilteredPass:
     def _changed(
         self, name: str, values: torch.Tensor, old: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which cells of ``(n, h, w, C)`` changed, and the values with the others kept as before."""
+        """Which cells of ``(n, h, w, C)`` changed, and the values with the others as before."""
         threshold = self._thresholds.get(self._network.level[name].stride, 0.0)
         if not threshold:
             return (values != old).any(dim=3), values

@@ -123,7 +123,7 @@ class Network:
             operator = self.backend.window_operator(self.plan, node, grid)
             (source,) = node.inputs
             return WindowStep(node, operator, source, node.output, geometry, dying)
-        point = self.backend.point_operator(self.plan, node, grid)
+        point = self.backend.point_operator(self.plan, node)
         return PointStep(node, point, node.inputs, node.output, dying)
 
     def _allocate(self, filtered: bool) -> FeatureCache:
@@ -148,10 +148,13 @@ class Network:
 
 
 def default_tile_size(stride: int) -> int:
-    """Cells a side: 16 pixels of input at the finest level, 64 to 128 at the deepest."""
-    if stride <= 4:
-        return 8
-    return 4
+    """Cells a side of a tile.
+
+    At the fine levels 16 pixels of input, one block: the maps are large and have few channels, so
+    what counts is to read each cell once. From stride 8 on single cells: there the arithmetic
+    counts, and rounding an active region up to tiles costs more than copying its halo.
+    """
+    return max(1, 16 // stride) if stride <= 4 else 1
 
 
 def _geometry(node: Node) -> Geometry | None:

@@ -70,7 +70,7 @@ class Backend(Protocol):
         """Return the operator of ``node``, whose output is cut by ``grid``."""
         ...
 
-    def point_operator(self, plan: Plan, node: Node, grid: TileGrid) -> PointOperator:
+    def point_operator(self, plan: Plan, node: Node) -> PointOperator:
         """Return the operator of ``node``."""
         ...
 

@@ -19,7 +19,7 @@ BUCKETS_PER_OCTAVE = 8
 
 
 def bucket(count: int) -> int:
-    """Round a batch up to one of a few sizes, at most 1/8 more.
+    """Round a batch of tiles up to one of a few sizes, at most 1/8 more.
 
     A primitive is built per batch size (about half a millisecond each), so a new size every frame
     would cost more than the padding. One alone is never used: libraries treat it as a special
@@ -121,7 +121,10 @@ class TileSet:
     def __init__(self, grid: TileGrid, rows: Index, cols: Index) -> None:
         self.grid = grid
         self.count = len(rows)
-        self.n = bucket(self.count) if self.count else 0
+        height, width = grid.tile_shape
+        # Single cells are multiplied as rows of a matrix, which is fast in multiples of eight.
+        unit = 8 if height * width == 1 else 1
+        self.n = unit * bucket(-(-self.count // unit)) if self.count else 0
         self._rows, self._cols = rows, cols
         self.top = self._starts(rows, 0)
         self.left = self._starts(cols, 1)

@@ -29,7 +29,9 @@ class PointwiseOperator:
     def apply(self, *values: torch.Tensor) -> torch.Tensor:
         """Map ``(n, h, w, C)`` to the same shape."""
         (x,) = values
-        return self._identity(x) if self._identity else activate(self._activation, x)
+        if self._identity is None:
+            return activate(self._activation, x)
+        return self._identity.whole(x)
 
     def multiply_accumulates(self, tiles: TileSet) -> int:
         """An activation is not counted, as in the dense count."""

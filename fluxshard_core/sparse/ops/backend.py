@@ -60,10 +60,10 @@ class CpuBackend:
             return UpsampleOperator(node, grid)
         raise PlanError(f"the CPU backend has no window operator for {node.describe()}")
 
-    def point_operator(self, plan: Plan, node: Node, grid: TileGrid) -> PointOperator:
+    def point_operator(self, plan: Plan, node: Node) -> PointOperator:
         """Return the operator of a node that reads only its own cell."""
         if isinstance(node, Conv):
-            return PointConvOperator(node, grid.tile_shape, self.dtype, self._stability)
+            return PointConvOperator(node, self.dtype, self._stability)
         if isinstance(node, Pointwise):
             channels = plan.tensors[node.output].channels
             return PointwiseOperator(node.activation, channels, self.dtype)

@@ -7,14 +7,15 @@ from typing import Protocol
 import torch
 
 from fluxshard_core.sparse.layout import Halo, LevelLayout, Patch
-from fluxshard_core.sparse.nodes import Conv, Pair, Window
+from fluxshard_core.sparse.nodes import Conv, Window
+from fluxshard_core.sparse.ops.kernels import ImageKernel, MatrixKernel, PatchKernel
 from fluxshard_core.sparse.ops.primitive import Primitive
-from fluxshard_core.sparse.ops.stability import REFERENCE_BATCH, Stability, convolve_whole
+from fluxshard_core.sparse.ops.stability import Stability, convolve_whole
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
 
-DENSE_TILES = 64  # tiles in flight where the whole map must be computed tile by tile
+DENSE_CELLS = 4096  # cells in flight where a whole map must be computed tile by tile
 
 
 class TileForm(Protocol):
@@ -46,21 +47,23 @@ class ConvOperator:
     def __init__(
         self, node: Conv, window: Window, grid: TileGrid, dtype: torch.dtype, stability: Stability
     ) -> None:
-        self._node = node
-        self._grid = grid
-        self._stability = stability
+        self._node, self._grid, self._stability = node, grid, stability
         self._primitive = primitive_of(node, dtype)
+        single_cells = grid.tile_shape == (1, 1) and node.groups == 1
+        kernel = MatrixKernel if single_cells else ImageKernel
+        self._kernel: PatchKernel = kernel(self._primitive)
         self.patch = Patch.of(window, grid.tile_shape)
 
     def tiles(self, store: FeatureStore, tiles: TileSet) -> torch.Tensor:
         """Compute ``(n, h, w, out)``."""
-        return convolve_tiles(self._primitive, store.gather(tiles, self.patch), self._stability)
+        return self._stability.convolve(self._kernel, store.gather(tiles, self.patch))
 
     def dense(self, x: torch.Tensor, store: FeatureStore) -> torch.Tensor:
         """Compute ``(1, H, W, out)``, whole if that adds up as the tiles do."""
         padding = self._node.padding
-        tile = self._grid.tile_shape
-        if self._stability.whole_is_stable(self._primitive, tuple(x.shape), padding, tile):
+        if self._stability.whole_is_stable(
+            self._primitive, self._kernel, tuple(x.shape), padding, self._grid.tile_shape
+        ):
             return convolve_whole(self._primitive, x, padding)
         return dense_by_tiles(self, self._grid, store)
 
@@ -72,60 +75,39 @@ class ConvOperator:
 class PointConvOperator:
     """A 1x1 convolution: a matrix product over cells, whatever their place."""
 
-    def __init__(
-        self, node: Conv, tile_shape: Pair, dtype: torch.dtype, stability: Stability
-    ) -> None:
+    def __init__(self, node: Conv, dtype: torch.dtype, stability: Stability) -> None:
         self._node = node
-        self._tile_shape = tile_shape
         self._stability = stability
         self._primitive = primitive_of(node, dtype)
+        kernel = MatrixKernel if node.groups == 1 else ImageKernel
+        self._kernel: PatchKernel = kernel(self._primitive)
 
     def apply(self, *values: torch.Tensor) -> torch.Tensor:
         """Map ``(n, h, w, in)`` to ``(n, h, w, out)``."""
         (x,) = values
-        if x.shape[0] > 1:
-            return convolve_tiles(self._primitive, x, self._stability)
-        padding = (0, 0, 0, 0)
-        if self._stability.whole_is_stable(
-            self._primitive, tuple(x.shape), padding, self._tile_shape
+        n, height, width, channels = x.shape
+        if n == 1 and self._stability.whole_is_stable(
+            self._primitive, self._kernel, tuple(x.shape), (0, 0, 0, 0), (1, 1)
         ):
-            return self._primitive(x)
-        return self._whole_as_tiles(x)
-
-    def _whole_as_tiles(self, x: torch.Tensor) -> torch.Tensor:
-        (height, width), channels = self._tile_shape, x.shape[3]
-        cells = x.reshape(-1, channels)
-        missing = -len(cells) % (height * width)
-        full = torch.cat([cells, cells[:1].expand(missing, -1)]) if missing else cells
-        tiles = full.view(-1, height, width, channels)
-        out = [
-            convolve_tiles(self._primitive, part, self._stability)
-            for part in tiles.split(DENSE_TILES)
+            return self._primitive.whole(x)
+        cells = x.reshape(n * height * width, 1, 1, channels)
+        if n > 1:
+            return self._stability.convolve(self._kernel, cells).view(n, height, width, -1)
+        parts = [
+            self._stability.convolve(self._kernel, cells[start : start + DENSE_CELLS])
+            for start in range(0, len(cells), DENSE_CELLS)
         ]
-        return torch.cat(out).view(len(full), -1)[: len(cells)].view(*x.shape[:3], -1)
+        return torch.cat(parts).view(n, height, width, -1)
 
     def multiply_accumulates(self, tiles: TileSet) -> int:
         """Multiply-accumulates over ``tiles``."""
         return tiles.cells * self._node.cell_cost
 
 
-def convolve_tiles(
-    primitive: Primitive, patches: torch.Tensor, stability: Stability
-) -> torch.Tensor:
-    """Convolve ``(n, h, w, C)`` as the reference batch would, in one call where that is equal."""
-    if stability.batch_is_stable(primitive, tuple(patches.shape)):
-        return primitive.tiles(patches)
-    parts = []
-    for part in patches.split(REFERENCE_BATCH):
-        missing = REFERENCE_BATCH - part.shape[0]
-        full = torch.cat([part, part[:1].expand(missing, -1, -1, -1)]) if missing else part
-        parts.append(primitive.tiles(full)[: part.shape[0]])
-    return torch.cat(parts)
-
-
 def dense_by_tiles(operator: TileForm, grid: TileGrid, store: FeatureStore) -> torch.Tensor:
     """Compute a whole map ``(1, H, W, C)`` through the tile form, a few tiles at a time."""
-    first, *rest = grid.everything().batches(DENSE_TILES)
+    height, width = grid.tile_shape
+    first, *rest = grid.everything().batches(max(1, DENSE_CELLS // (height * width)))
     values = operator.tiles(store, first)
     out = FeatureStore(
         LevelLayout(grid.level, Halo()), values.shape[3], values.dtype, 0.0, Scratch()

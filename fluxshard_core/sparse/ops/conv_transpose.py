@@ -13,7 +13,8 @@ import torch
 
 from fluxshard_core.sparse.layout import Patch
 from fluxshard_core.sparse.nodes import ConvTranspose, Pair
-from fluxshard_core.sparse.ops.conv import convolve_tiles, dense_by_tiles
+from fluxshard_core.sparse.ops.conv import dense_by_tiles
+from fluxshard_core.sparse.ops.kernels import ImageKernel
 from fluxshard_core.sparse.ops.primitive import Primitive
 from fluxshard_core.sparse.ops.stability import Stability, convolve_whole
 from fluxshard_core.sparse.store import FeatureStore
@@ -39,6 +40,7 @@ class ConvTransposeOperator:
         self._primitive = Primitive(
             weight, bias, groups=node.groups, activation=node.activation, dtype=dtype
         )
+        self._kernel = ImageKernel(self._primitive)
         self.patch = Patch(
             (self._quotients[0] + self._taps[0] - 1, self._quotients[1] + self._taps[1] - 1),
             offset=(
@@ -51,7 +53,7 @@ class ConvTransposeOperator:
     def tiles(self, store: FeatureStore, tiles: TileSet) -> torch.Tensor:
         """Compute ``(n, h, w, out)``."""
         patches = store.gather(tiles, self.patch)
-        phases = self._interleave(convolve_tiles(self._primitive, patches, self._stability))
+        phases = self._interleave(self._stability.convolve(self._kernel, patches))
         n, rows, cols, channels = phases.shape
         height, width = self._grid.tile_shape
         first = tiles.shared(("phase", self.patch), lambda: self._crop(tiles, rows, cols))
@@ -76,7 +78,7 @@ class ConvTransposeOperator:
         ]
         padding = (self._taps[0] - 1, self._taps[1] - 1, after[0], after[1])
         if not self._stability.whole_is_stable(
-            self._primitive, tuple(x.shape), padding, self._quotients
+            self._primitive, self._kernel, tuple(x.shape), padding, self._quotients
         ):
             return dense_by_tiles(self, self._grid, store)
         phases = self._interleave(convolve_whole(self._primitive, x, padding))

@@ -11,7 +11,7 @@ from fluxshard_core.sparse.nodes import Activation, Pair
 from fluxshard_core.sparse.ops.elementwise import activate
 
 # Post-operations that oneDNN applies while the result is still in registers.
-_FUSED = {
+_FUSED: dict[str, tuple[str, list[float], str]] = {
     "relu": ("relu", [], ""),
     "silu": ("swish", [], ""),
     "sigmoid": ("sigmoid", [], ""),
@@ -23,9 +23,8 @@ _FUSED = {
 
 def is_available() -> bool:
     """Whether this PyTorch was built with oneDNN's fused convolutions."""
-    return torch.backends.mkldnn.is_available() and hasattr(
-        torch.ops.mkldnn, "_convolution_pointwise"
-    )
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 class Primitive:
@@ -57,19 +56,24 @@ class Primitive:
         self._packed: torch.Tensor | None = None
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of weights, inputs and outputs."""
+        return self.weight.dtype
+
+    @property
     def geometry(self) -> tuple[object, ...]:
         """Everything but the values that decides which algorithm runs."""
         kind = self.activation.kind if self.activation else None
         shape = tuple(self.weight.shape)
-        return (shape, self.stride, self.dilation, self.groups, kind, self.weight.dtype)
+        return (shape, self.stride, self.dilation, self.groups, kind, self.dtype)
 
-    def __call__(self, x: torch.Tensor, padding: Pair = (0, 0)) -> torch.Tensor:
-        """Convolve ``(n, h, w, in)`` to ``(n, h', w', out)``."""
+    def whole(self, x: torch.Tensor, padding: Pair = (0, 0)) -> torch.Tensor:
+        """Convolve a whole map ``(1, H, W, in)``; its shape is met rarely, so nothing is packed."""
         out = self._convolve(x.permute(0, 3, 1, 2), self.weight, padding)
         return out.permute(0, 2, 3, 1).contiguous()
 
-    def tiles(self, x: torch.Tensor) -> torch.Tensor:
-        """As a call without padding, with the weights packed for the first shape seen."""
+    def batch(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve ``(n, h, w, in)`` without padding, weights packed for the first shape seen."""
         images = x.permute(0, 3, 1, 2)
         if self._packed is None:
             self._packed = self._pack(images) if is_available() else self.weight

@@ -2,19 +2,19 @@
 
 A library may split the sum over the channels differently for another image size or batch, and
 then the last bits differ. oneDNN does so for wide 3x3 convolutions. Nothing announces it, so each
-form is tried once on random data against the form every other must equal: a fixed small batch of
-tiles.
+form is tried once, on random data, against the form every other must equal: a small batch of
+patches of one fixed size.
 """
 
 from __future__ import annotations
 
 import torch
 
-from fluxshard_core.sparse.nodes import Padding
+from fluxshard_core.sparse.nodes import Padding, Pair
+from fluxshard_core.sparse.ops.kernels import PatchKernel
 from fluxshard_core.sparse.ops.primitive import Primitive
 
-REFERENCE_BATCH = 16
-_SAMPLES = 64
+_SAMPLES_A_SIDE = 8
 
 
 class Stability:
@@ -23,59 +23,84 @@ class Stability:
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], bool] = {}
 
-    def batch_is_stable(self, primitive: Primitive, shape: tuple[int, ...]) -> bool:
-        """Whether ``shape`` ``(n, h, w, C)`` of tiles computes what the reference batch does."""
-        if shape[0] == REFERENCE_BATCH:
+    def convolve(self, kernel: PatchKernel, patches: torch.Tensor) -> torch.Tensor:
+        """Convolve ``(n, h, w, C)`` as the reference batch would: in one call where that is
+        equal, else in calls of that size."""
+        if self._batch_is_stable(kernel, tuple(patches.shape)):
+            return kernel(patches)
+        size, parts = kernel.reference_batch, []
+        for start in range(0, len(patches), size):
+            part = patches[start : start + size]
+            missing = size - len(part)
+            full = torch.cat([part, part[:1].expand(missing, -1, -1, -1)]) if missing else part
+            parts.append(kernel(full)[: len(part)])
+        return torch.cat(parts)
+
+    def _batch_is_stable(self, kernel: PatchKernel, shape: tuple[int, ...]) -> bool:
+        size = kernel.reference_batch
+        if shape[0] == size:
             return True
-        key = (*primitive.geometry, "batch", shape)
+        key = (type(kernel), kernel.primitive.geometry, shape)
         if key not in self._known:
-            tiles = _random(shape, primitive.weight.dtype)
-            sample = torch.arange(REFERENCE_BATCH) * shape[0] // REFERENCE_BATCH
-            reference = primitive.tiles(tiles[sample])
-            self._known[key] = torch.equal(primitive.tiles(tiles)[sample], reference)
+            patches = _random(shape, kernel.primitive.dtype)
+            sample = torch.linspace(0, shape[0] - 1, size).long()
+            expected = kernel(patches[sample])
+            self._known[key] = torch.equal(kernel(patches)[sample], expected)
         return self._known[key]
 
     def whole_is_stable(
-        self, primitive: Primitive, shape: tuple[int, ...], padding: Padding, tile: tuple[int, int]
+        self,
+        primitive: Primitive,
+        kernel: PatchKernel,
+        shape: tuple[int, ...],
+        padding: Padding,
+        tile: Pair,
     ) -> bool:
         """Whether a whole map ``(1, H, W, C)`` computes what its ``tile``-sized parts do."""
-        key = (*primitive.geometry, "whole", shape, padding, tile)
+        key = (type(kernel), primitive.geometry, shape, padding, tile)
         if key not in self._known:
-            image = _random(shape, primitive.weight.dtype)
-            self._known[key] = self._compare(primitive, image, padding, tile)
+            image = _random(shape, primitive.dtype)
+            self._known[key] = self._compare(primitive, kernel, image, padding, tile)
         return self._known[key]
 
     def _compare(
-        self, primitive: Primitive, image: torch.Tensor, padding: Padding, tile: tuple[int, int]
+        self,
+        primitive: Primitive,
+        kernel: PatchKernel,
+        image: torch.Tensor,
+        padding: Padding,
+        tile: Pair,
     ) -> bool:
         whole = convolve_whole(primitive, image, padding)
         padded = pad(image, padding)
-        (sy, sx), (dy, dx) = primitive.stride, primitive.dilation
-        kh, kw = primitive.weight.shape[2:]
-        height, width = (
-            (tile[0] - 1) * sy + (kh - 1) * dy + 1,
-            (tile[1] - 1) * sx + (kw - 1) * dx + 1,
-        )
-        rows = torch.linspace(0, whole.shape[1] - tile[0], 8).long().tolist()
-        cols = torch.linspace(0, whole.shape[2] - tile[1], 8).long().tolist()
+        extent = [
+            (size - 1) * step + (taps - 1) * dilation + 1
+            for size, step, taps, dilation in zip(
+                tile,
+                primitive.stride,
+                primitive.weight.shape[2:],
+                primitive.dilation,
+                strict=True,
+            )
+        ]
+        (sy, sx), (height, width) = primitive.stride, extent
+        rows = torch.linspace(0, whole.shape[1] - tile[0], _SAMPLES_A_SIDE).long().tolist()
+        cols = torch.linspace(0, whole.shape[2] - tile[1], _SAMPLES_A_SIDE).long().tolist()
         corners = [(row, col) for row in rows for col in cols]
         patches = torch.cat(
             [padded[:, r * sy : r * sy + height, c * sx : c * sx + width] for r, c in corners]
         )
-        for start in range(0, _SAMPLES, REFERENCE_BATCH):
-            batch = primitive.tiles(patches[start : start + REFERENCE_BATCH].contiguous())
-            for (row, col), values in zip(corners[start:], batch, strict=False):
-                if not torch.equal(whole[0, row : row + tile[0], col : col + tile[1]], values):
-                    return False
-        return True
+        parts = self.convolve(kernel, patches)
+        expected = torch.cat([whole[:, r : r + tile[0], c : c + tile[1]] for r, c in corners])
+        return torch.equal(parts, expected)
 
 
 def convolve_whole(primitive: Primitive, x: torch.Tensor, padding: Padding) -> torch.Tensor:
     """Convolve a whole map ``(1, H, W, C)`` with any padding."""
     top, left, bottom, right = padding
     if (top, left) == (bottom, right):
-        return primitive(x, (top, left))
-    return primitive(pad(x, padding))
+        return primitive.whole(x, (top, left))
+    return primitive.whole(pad(x, padding))
 
 
 def pad(x: torch.Tensor, padding: Padding) -> torch.Tensor:

@@ -209,7 +209,7 @@ def plan_builder() -> type[PlanBuilder]:
 def _random_plan(seed: int) -> Plan:
     """A small network with branches, strides, merges and odd sizes, reproducible from ``seed``."""
     rng = np.random.default_rng(seed)
-    height, width = (int(size) for size in rng.integers(33, 90, 2))
+    height, width = (int(size) for size in rng.integers(33, 130, 2))
     builder = PlanBuilder(3, height, width, seed)
     x = "image"
     made: list[str] = []
@@ -303,13 +303,13 @@ def _random_motion(spec: TensorSpec, rng: Any, whole_pixels: bool) -> MotionFiel
     step = int(rng.choice([4, 4, 8, 32, 64])) if whole_pixels else 1
     limit = 80 // step + 1
     vectors = np.zeros((rows, cols, 2), dtype=np.int16)
-    if rng.random() < 0.7:
+    if rng.random() < 0.6:
         vectors[:] = rng.integers(-limit, limit + 1, 2) * step
-    for _ in range(int(rng.integers(0, 3))):
+    for _ in range(int(rng.choice([0, 0, 1, 2]))):
         r0, c0 = rng.integers(rows), rng.integers(cols)
         r1, c1 = rng.integers(r0, rows) + 1, rng.integers(c0, cols) + 1
         vectors[r0:r1, c0:c1] = rng.integers(-limit, limit + 1, 2) * step
-    valid = rng.random((rows, cols)) > rng.choice([0.0, 0.0, 0.1])
+    valid = rng.random((rows, cols)) >= rng.choice([0.0, 0.0, 0.1])
     return MotionField(vectors, valid)
 
 
@@ -326,7 +326,7 @@ def _moved(
     moved = frame[:, :, torch.from_numpy(source[0]), torch.from_numpy(source[1])]
     noise = torch.randn(frame.shape, generator=generator)
     moved = torch.where(torch.from_numpy(inside), moved, noise)
-    for _ in range(int(rng.integers(0, 4))):
+    for _ in range(int(rng.integers(0, 3))):
         y, x = int(rng.integers(height)), int(rng.integers(width))
         size = int(rng.integers(1, 20))
         moved[:, :, y : y + size, x : x + size] = noise[:, :, y : y + size, x : x + size]
