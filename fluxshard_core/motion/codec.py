@@ -34,13 +34,13 @@ class CodecMotion:
     ``estimated`` says so, and stays True until ``reset``. Motion is never silently zero: what is
     unknown is invalid.
 
-    Packets before the first parameter set are skipped, since nothing can decode them.
+    Packets before the first parameter set are skipped, since nothing can decode them. A picture
+    concealed after damage is returned with an invalid field; after a lost packet the vectors still
+    relate the pictures returned, because the decoder predicts from the last of them.
     """
 
-    def __init__(
-        self, codec: CodecName = "h264", *, estimator: ImageSource | None = None, threads: int = 0
-    ) -> None:
-        """Prepare to decode ``codec`` with ``threads`` slice threads, 0 meaning one per core.
+    def __init__(self, codec: CodecName = "h264", *, estimator: ImageSource | None = None) -> None:
+        """Prepare to decode ``codec``.
 
         ``estimator`` finds the motion where the bitstream cannot give it; the default is
         :class:`EncoderMotion`.
@@ -50,14 +50,14 @@ class CodecMotion:
         if codec not in CODECS:
             raise InputError(f"codec is {codec!r}; motion can be read from {', '.join(CODECS)}")
         self._codec = codec
-        self._threads = threads
         self._estimator = estimator or EncoderMotion()
         self.reset()
 
     def reset(self) -> None:
         """Forget the stream: the next packets must start with a key frame."""
         self._decoder = av.CodecContext.create(self._codec, "r")
-        self._decoder.thread_type, self._decoder.thread_count = "SLICE", self._threads
+        # With slice threads libavcodec neither conceals nor reports damage in H.264 pictures.
+        self._decoder.thread_type, self._decoder.thread_count = "SLICE", 1
         self._decoder.options = {"flags2": "+export_mvs"}
         self._estimator.reset()
         self._sps: bytes | None = None

@@ -13,7 +13,7 @@ from fluxshard_core.motion.none import NoMotion
 from fluxshard_core.motion.source import MotionSource
 
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "codec": ("codec", "estimator", "threads"),
+    "codec": ("codec", "estimator"),
     "encoder": ("lossy", *(option.name for option in fields(EncoderOptions))),
     "block_matching": tuple(option.name for option in fields(MatchingOptions)),
     "none": (),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import av
 import numpy as np
 import pytest
@@ -134,6 +136,30 @@ def test_a_damaged_packet_is_an_error_and_the_next_picture_is_not_trusted(pan, e
         source.decode(b"\x00\x00\x01\x61" + b"\xff" * 8)
     assert not source.next(packets[1]).field.valid.any()
     assert right(source.next(packets[2]).field) > 0.95
+
+
+@pytest.mark.parametrize("damage", ["a lost slice", "a lost half"])
+def test_a_concealed_picture_is_not_trusted_and_the_next_one_is(pan, encode, damage):
+    low_delay = {"tune": "zerolatency", "params": "ref=1:bframes=0:slices=4"}
+    packets = encode(pan(PAN, 4), **low_delay)
+    whole = packets[2]
+    cut = whole.rindex(b"\x00\x00\x01") if damage == "a lost slice" else len(whole) // 2
+    packets[2] = whole[:cut]
+    source = CodecMotion("h264")
+    fields = [source.next(packet).field for packet in packets]
+    assert right(fields[1]) > 0.95
+    assert not fields[2].valid.any()
+    assert right(fields[3]) > 0.95
+
+
+def test_after_a_lost_packet_the_vectors_relate_the_pictures_returned(pan, encode):
+    packets = encode(pan(PAN, 5), **LOW_DELAY)
+    source = CodecMotion("h264")
+    frames = [source.next(packet) for packet in (packets[:2] + packets[3:])]
+    for before, after in pairwise(frames):
+        assert right(after.field) > 0.95
+        predicted = before.image[:-2, :-4].astype(int)
+        assert np.abs(after.image[2:, 4:] - predicted).mean() < 3
 
 
 def test_an_empty_packet_is_refused():
