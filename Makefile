@@ -3,9 +3,10 @@
 .NOTPARALLEL:
 .PHONY: help setup demo test lint format types clean distclean
 
-# The first Python of a supported version; only used to make .venv.
-PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 python3.10,\
-  $(shell $(name) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) and print("$(name)")' 2>/dev/null)) python3)
+# The first Python of a supported version; .venv is made from it.
+PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.10; do \
+  $$name -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+  && echo $$name && exit; done; echo python3)
 TORCH_INDEX ?=
 MODEL ?= yolo11n-seg
 OUT ?= out/demo

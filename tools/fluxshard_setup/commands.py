@@ -14,6 +14,7 @@ from fluxshard_setup.errors import SetupError
 
 TAIL_LINES = 20
 POLL_S = 0.2
+GRACE_S = 10.0
 SIGN_OF_LIFE_S = 20.0
 
 # Settings of the calling shell that would lead pip, cmake or Python out of the virtual environment.
@@ -73,9 +74,7 @@ class CommandLog:
                     shown = time.monotonic()
                     self._show_life(shown - started)
         finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+            _end(process)
         return process.returncode
 
     def _show_life(self, seconds: float) -> None:
@@ -91,3 +90,13 @@ class CommandLog:
     def _tail(self, count: int) -> list[str]:
         text = self._path.read_text(errors="replace").replace("\r", "\n")
         return [line for line in text.splitlines() if line.strip()][-count:]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

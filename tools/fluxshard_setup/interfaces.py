@@ -59,17 +59,14 @@ def interface_steps(root: Path, venv: Path, after: Step) -> list[Step]:
 
 def repair_wheels(venv: Path) -> None:
     """Point the wheels' cmake files at this machine's Python and numpy headers."""
+    command = [str(venv / "bin" / "python"), "-c", _INCLUDES]
     answer = subprocess.run(
-        [venv / "bin" / "python", "-c", _INCLUDES],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
+        command, env=clean_environment(), capture_output=True, text=True, check=True
     )
     python_include, numpy_include = json.loads(answer.stdout)
     for path in venv.glob("share/*/cmake/*__rosidl_generator_pyExport.cmake"):
         text = path.read_text()
-        repaired = _BUILDER_NUMPY.sub(numpy_include, _BUILDER_INCLUDE.sub(python_include, text))
+        repaired = repair_includes(text, python_include, numpy_include)
         if "/opt/python/" in repaired:
             raise SetupError(
                 f"{path} names a folder of the machine that built the wheel in a way this set-up "
@@ -77,6 +74,11 @@ def repair_wheels(venv: Path) -> None:
             )
         if repaired != text:
             path.write_text(repaired)
+
+
+def repair_includes(text: str, python_include: str, numpy_include: str) -> str:
+    """Replace the header folders of the machine that built a wheel in its cmake file ``text``."""
+    return _BUILDER_NUMPY.sub(numpy_include, _BUILDER_INCLUDE.sub(python_include, text))
 
 
 def build_interfaces(package: Path, venv: Path, log: CommandLog) -> None:
