@@ -52,7 +52,7 @@ class CandidateMatcher:
         self.grid = (rows, cols)
         self.areas = (self._end - self._start).prod(axis=1, dtype=np.int32)
         self._previous = previous
-        self._phases = np.pad(previous, self._padding)[None]
+        self._windows = self._windows_of(np.pad(previous, self._padding)[None])
         self.vectors = np.zeros((rows * cols, 2), dtype=np.int32)
         self.sads = self._measure(self.vectors)
 
@@ -70,8 +70,8 @@ class CandidateMatcher:
 
     def search_around(self, step: int) -> None:
         """Propose the eight vectors ``step`` quarter pixels away from the best ones."""
-        if step % QUARTER_PEL and len(self._phases) == 1:
-            self._phases = _quarter_phases(self._previous, self._padding)
+        if step % QUARTER_PEL and len(self._windows) == 1:
+            self._windows = self._windows_of(_quarter_phases(self._previous, self._padding))
         centre, handicap = self.vectors, FRACTION_HANDICAP if step % QUARTER_PEL else 0.0
         for dy in (-step, 0, step):
             for dx in (-step, 0, step):
@@ -95,14 +95,17 @@ class CandidateMatcher:
         """Return each block's sum of absolute differences at a vector that stays inside."""
         whole, phase = np.divmod(self._start * QUARTER_PEL - vectors, QUARTER_PEL)
         plane = phase[:, 1] * QUARTER_PEL + phase[:, 0]
-        window = (self._block_size, self._block_size)
-        windows = sliding_window_view(self._phases, window, axis=(1, 2))
-        source = windows[plane, whole[:, 1], whole[:, 0]].reshape(self._blocks.shape)
+        source = self._windows[plane, whole[:, 1], whole[:, 0]].reshape(self._blocks.shape)
         difference = cv2.absdiff(self._blocks, source)
         if self._shown is not None:
             difference *= self._shown
         sums = cv2.reduce(difference, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
         return np.asarray(sums, dtype=np.int32)[:, 0]
+
+    def _windows_of(self, phases: UInt8) -> UInt8:
+        """View ``(phases, y, x)`` planes as the block that starts at each of their pixels."""
+        window = (self._block_size, self._block_size)
+        return sliding_window_view(phases, window, axis=(1, 2))
 
     def _cut(self, plane: UInt8) -> UInt8:
         """Return a plane's blocks, zeros beyond its border, as ``(blocks, block_size**2)``."""

@@ -55,8 +55,9 @@ def displacement_sads(
     for dx, dy in shortest_first(radius):
         top, left = radius - dy, radius - dx
         source = padded[top : top + height, left : left + width]
-        area_sums = cv2.integral(cv2.absdiff(current, source))[corners]
-        sads = np.asarray(np.diff(np.diff(area_sums, axis=0), axis=1), dtype=np.int32)
+        area = np.asarray(cv2.integral(cv2.absdiff(current, source)), dtype=np.int32)[corners]
+        rows = area[1:] - area[:-1]
+        sads = rows[:, 1:] - rows[:, :-1]
         sads[outside_y[dy]] = INADMISSIBLE
         sads[:, outside_x[dx]] = INADMISSIBLE
         yield (dx, dy), sads
