@@ -28,7 +28,7 @@ def project_step(root: Path, venv: Path, after: Step) -> Step:
 
 
 def link_prefix(root: Path, venv: Path) -> None:
-    """Lay out ``venv`` as an ament prefix of fluxshard, as ``colcon build --symlink-install`` would.
+    """Lay out ``venv`` as an ament prefix, as ``colcon build --symlink-install`` would.
 
     The links are to single files because `ros2 launch` does not look into linked folders.
     """
