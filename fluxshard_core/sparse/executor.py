@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import BLOCK_SIZE, MotionField, block_grid
 from fluxshard_core.reuse.remap import FeatureRemap, Level, LevelMotion
+from fluxshard_core.sparse.active import Blocks, Bool, active_tiles
 from fluxshard_core.sparse.block_pass import BlockPass
 from fluxshard_core.sparse.dense_pass import run_dense
 from fluxshard_core.sparse.filtered_pass import FilteredPass
@@ -20,9 +20,7 @@ from fluxshard_core.sparse.network import Network
 from fluxshard_core.sparse.operators import Backend
 from fluxshard_core.sparse.plan import Plan
 
-Bool = npt.NDArray[np.bool_]
 Mode = Literal["exact", "bounded", "block"]
-Blocks = Bool | Mapping[int, Bool]
 
 # Executed share of the dense multiply-accumulates above which a dense run is the faster one.
 CROSSING = 0.8
@@ -35,12 +33,15 @@ class ExecutorOptions:
     ``thresholds`` (bounded mode) gives, per level (cumulative stride; 1 is the input), the largest
     change of any channel that is not passed on. ``tile_sizes`` overrides the cells a side of a
     tile per level. ``crossing`` is the executed share above which a frame is run dense.
+    ``residual_limit`` (block mode): cells that cached content may be away from its place, from
+    0.5 (always the nearest cell) to 1 (also where that leaves a seam).
     """
 
     mode: Mode = "block"
     thresholds: Mapping[int, float] = field(default_factory=dict)
     tile_sizes: Mapping[int, int] = field(default_factory=dict)
     crossing: float = CROSSING
+    residual_limit: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,13 +150,7 @@ class Executor:
         self, image: torch.Tensor, moved: Mapping[Level, LevelMotion], blocks: Blocks
     ) -> FrameRun:
         network = self._network
-        none = np.zeros(block_grid(*self._frame_shape[2:], BLOCK_SIZE), dtype=np.bool_)
-        active: dict[Level, Bool] = {}
-        for level, grid in network.grid.items():
-            wanted = blocks.get(level.stride, none) if isinstance(blocks, Mapping) else blocks
-            active[level] = grid.cover_blocks(wanted, BLOCK_SIZE)
-            if level in moved and not moved[level].valid.all():
-                active[level] |= grid.cover(~moved[level].valid)
+        active = active_tiles(network.grid, moved, blocks, self.options.residual_limit)
         tiles = {level: network.grid[level].select(active[level]) for level in active}
         if self._network.cost(tiles) > self.options.crossing * self._dense_cost:
             return self._dense(image, "most of the frame is active")
@@ -196,7 +191,8 @@ class Executor:
                 f"frame has shape {tuple(frame.shape)}; this executor was built for "
                 f"{self._frame_shape}, another size needs another plan"
             )
-        if not bool(torch.isfinite(frame.sum(dtype=torch.float64))):
+        # One pass over the pixels; only a sum that overflowed or met such a value looks closer.
+        if not bool(frame.sum().isfinite()) and not bool(frame.isfinite().all()):
             raise InputError("frame contains NaN or infinity")
         if motion is not None:
             grid = block_grid(*self._frame_shape[2:], motion.block_size)

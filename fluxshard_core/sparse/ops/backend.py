@@ -85,4 +85,5 @@ class CpuBackend:
 
     def image(self, frame: torch.Tensor) -> torch.Tensor:
         """Bring ``(1, C, H, W)`` to ``(1, H, W, C)`` in the backend's dtype."""
-        return frame.permute(0, 2, 3, 1).to(self.dtype).contiguous()
+        # A batch of one may carry any batch stride, and by it oneDNN picks another algorithm.
+        return frame[0].permute(1, 2, 0).to(self.dtype).contiguous().unsqueeze(0)

@@ -69,6 +69,8 @@ class Primitive:
 
     def whole(self, x: torch.Tensor, padding: Pair = (0, 0)) -> torch.Tensor:
         """Convolve a whole map ``(1, H, W, in)``; its shape is met rarely, so nothing is packed."""
+        if len(x) == 1:  # the one batch stride for which the layout is plain
+            x = x[0].contiguous().unsqueeze(0)
         out = self._convolve(x.permute(0, 3, 1, 2), self.weight, padding)
         return out.permute(0, 2, 3, 1).contiguous()
 

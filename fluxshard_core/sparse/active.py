@@ -1,0 +1,60 @@
+"""Which tiles block mode recomputes: the blocks asked for, and cells that nothing moved to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from fluxshard_core.motion.field import BLOCK_SIZE, QUARTER_PEL
+from fluxshard_core.reuse.remap import Level, LevelMotion
+from fluxshard_core.sparse.tiles import TileGrid
+
+Bool = npt.NDArray[np.bool_]
+Blocks = Bool | Mapping[int, Bool]
+
+
+def active_tiles(
+    grids: Mapping[Level, TileGrid],
+    moved: Mapping[Level, LevelMotion],
+    blocks: Blocks,
+    residual_limit: float,
+) -> dict[Level, Bool]:
+    """Return the active tiles of every level, one bool per tile of its grid.
+
+    ``blocks`` as for :meth:`Executor.run`. ``residual_limit`` as in :class:`ExecutorOptions`.
+    """
+    active = {}
+    for level, grid in grids.items():
+        wanted = blocks.get(level.stride) if isinstance(blocks, Mapping) else blocks
+        tiles = np.zeros(grid.shape, dtype=np.bool_)
+        if wanted is not None:
+            tiles |= grid.cover_blocks(wanted, BLOCK_SIZE)
+        if level in moved:
+            lost = lost_cells(moved[level], residual_limit)
+            if lost.any():
+                tiles |= grid.cover(lost)
+        active[level] = tiles
+    return active
+
+
+def lost_cells(motion: LevelMotion, residual_limit: float) -> Bool:
+    """Cells ``(H, W)`` that no cached cell belongs to: unknown, from outside, or too far away.
+
+    Regions recomputed at different times carry different residuals, so that a steady pan opens
+    seams one cell wide between them, where the nearest content lies between half a cell and one
+    away. ``residual_limit`` in cells says how far away it may lie; half a cell closes no seam.
+    """
+    lost: Bool = ~motion.valid
+    if motion.residual is None or residual_limit <= 0.5 or not lost.any():
+        return lost
+    rows, cols = np.nonzero(lost)
+    distance = np.abs(motion.residual[:, rows, cols]).max(axis=0)
+    cell = motion.level.stride * QUARTER_PEL
+    source = rows - motion.shift[0, rows, cols], cols - motion.shift[1, rows, cols]
+    seam = (distance * 2 > cell) & (distance < residual_limit * cell)
+    for index, size in zip(source, motion.level.shape, strict=True):
+        seam &= (index >= 0) & (index < size)
+    lost[rows[seam], cols[seam]] = False
+    return lost
