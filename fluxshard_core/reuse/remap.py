@@ -97,9 +97,15 @@ class LevelMotion:
         if self.uniform:
             none = np.zeros(0, dtype=np.intp)
             return none, none.astype(np.int32)
-        moved = np.any(self.shift != _column(self.common), axis=0)
-        destination = np.flatnonzero(moved & kept)
-        return destination, self.source.reshape(-1)[destination]
+        dy, dx = self.shift
+        moved = (dy != self.common[0]) | (dx != self.common[1])
+        moved &= kept
+        destination = np.flatnonzero(moved)
+        height, width = self.level.shape
+        rows, cols = np.divmod(destination, width)
+        rows = np.clip(rows - dy.reshape(-1)[destination], 0, height - 1)
+        cols = np.clip(cols - dx.reshape(-1)[destination], 0, width - 1)
+        return destination, (rows * width + cols).astype(np.int32)
 
 
 class FeatureRemap:
