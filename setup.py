@@ -20,6 +20,7 @@ setup(
         *(f"fluxshard_kernels.{name}" for name in find_packages("kernels")),
     ],
     package_dir={"fluxshard_kernels": "kernels"},
+    package_data={"fluxshard_ros": ["*.xml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
@@ -34,7 +35,12 @@ setup(
             "camera_player = fluxshard_ros.camera_player:main",
         ],
         # Commands other packages add to `fluxshard`, so that the core never imports ROS.
-        "fluxshard.commands": ["demo = fluxshard_ros.demo:command"],
+        "fluxshard.commands": [
+            "bench = fluxshard_core.commands.bench:command",
+            "demo = fluxshard_ros.demo:command",
+            "plan = fluxshard_core.commands.plan:command",
+            "verify = fluxshard_core.commands.verify:command",
+        ],
     },
     zip_safe=False,
 )

@@ -60,9 +60,14 @@ class ChildProcesses:
         """Whether the child is still there."""
         return self._children[name].poll() is None
 
-    def pid(self, name: str) -> int:
-        """The child's process id."""
-        return self._children[name].pid
+    def wait(self, name: str, timeout_s: float) -> int:
+        """Wait for a child to end by itself and return its status."""
+        return self._children[name].wait(timeout_s)
+
+    def kill(self, name: str) -> None:
+        """End a child at once, as a crash would."""
+        os.killpg(self._children[name].pid, signal.SIGKILL)
+        self._children[name].wait()
 
     def check(self) -> None:
         """Raise :class:`ProcessFailed` when any child ended with a failure."""

@@ -17,6 +17,7 @@ from fluxshard_core.models.catalog import model_names
 from fluxshard_core.models.weights import find_weights
 from fluxshard_ros import demo_summary
 from fluxshard_ros.child_processes import ChildProcesses, terminate_as_interrupt
+from fluxshard_ros.dds_settings import apply_dds_settings
 from fluxshard_ros.demo_playback import RANDOM_SEED, DemoOptions, Playback, expected_frames
 from fluxshard_ros.demo_recorder import DemoRecorder
 
@@ -92,7 +93,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     source = open_frames(options.video, topic=options.bag_topic or None)
     options.out.mkdir(parents=True, exist_ok=True)
     # Its own namespace, on this machine only: a demo must not mix with a robot's real topics.
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    apply_dds_settings(local_only=True)
     namespace = f"/fluxshard_demo_{os.getpid()}"
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     recorder = DemoRecorder(namespace, options.out, source.fps)

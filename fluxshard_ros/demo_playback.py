@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import click
 import yaml
 from rclpy.executors import SingleThreadedExecutor
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -19,7 +20,7 @@ from fluxshard_ros.demo_recorder import DemoRecorder
 
 RANDOM_SEED = 0
 _START_TIMEOUT_S = 120.0
-_QUIET_S = 5.0
+_QUIET_S = 10.0  # longer than three of Fast DDS's heartbeats, which repair lost messages
 _SPIN_S = 0.05
 
 
@@ -111,6 +112,8 @@ class Playback:
                 progress.update(task, completed=self._recorder.frames_out)
             self._drain()
             progress.update(task, completed=self._recorder.frames_out)
+        for line in self._recorder.missing():
+            click.secho(f"warning: incomplete: {line}", fg="yellow", err=True)
 
     def _drain(self) -> None:
         """Wait until every frame is answered or dropped, or nothing has come for a while."""

@@ -24,7 +24,7 @@ from vision_msgs.msg import Detection2DArray, LabelInfo
 from fluxshard_core.evaluation.video_writer import VideoWriter
 from fluxshard_msgs.msg import FrameStats, InstanceMasks
 from fluxshard_ros.image_conversion import rgb_of_message
-from fluxshard_ros.qos import CAMERA, LATCHED, RESULTS
+from fluxshard_ros.qos import CAMERA, LATCHED, PICTURES, RESULTS
 from fluxshard_ros.stamps import nanoseconds
 
 
@@ -55,7 +55,7 @@ class DemoRecorder(Node):
         self._lines = (out / "detections.jsonl").open("w", encoding="utf-8")
         self._subscribe(Detection2DArray, "detections", "detections")
         self._subscribe(FrameStats, "frame_stats", "stats")
-        self._subscribe(Image, "overlay", "overlay")
+        self._subscribe(Image, "overlay", "overlay", PICTURES)
         self._subscribe(InstanceMasks, "instance_masks", "masks")
         self.create_subscription(LabelInfo, "label_info", self._on_labels, LATCHED)
         # Images are only counted: raw, they are not even unpacked.
@@ -93,13 +93,23 @@ class DemoRecorder(Node):
         topics = ("detections", "frame_stats", "overlay")
         return all(self.count_publishers(topic) for topic in topics)
 
+    def missing(self) -> list[str]:
+        """Name what has not come of every image that is answered in part."""
+        wanted = ["detections", "stats", "overlay", *(["masks"] if self._with_masks else [])]
+        return [
+            f"image {stamp_ns}: " + ", ".join(p for p in wanted if getattr(answer, p) is None)
+            for stamp_ns, answer in sorted(self._answers.items())
+        ]
+
     def close(self) -> None:
         """Finish both files."""
         self._video.close()
         self._lines.close()
 
-    def _subscribe(self, kind: type[Any], topic: str, part: str) -> None:
-        self.create_subscription(kind, topic, self._gatherer(part), _deep(RESULTS))
+    def _subscribe(
+        self, kind: type[Any], topic: str, part: str, profile: QoSProfile = RESULTS
+    ) -> None:
+        self.create_subscription(kind, topic, self._gatherer(part), profile)
 
     def _gatherer(self, part: str) -> Callable[[Any], None]:
         def gather(message: Any) -> None:
@@ -167,16 +177,6 @@ class DemoRecorder(Node):
                 for mask in masks.instances
             ]
         return line
-
-
-def _deep(profile: QoSProfile) -> QoSProfile:
-    """The same profile with room for a burst while a frame is being written."""
-    return QoSProfile(
-        history=profile.history,
-        depth=50,
-        reliability=profile.reliability,
-        durability=profile.durability,
-    )
 
 
 def _short(value: float) -> float:

@@ -15,7 +15,7 @@ from fluxshard_core.session import FrameResult
 from fluxshard_msgs.msg import FrameStats, InstanceMasks
 from fluxshard_ros import detection_conversion as convert
 from fluxshard_ros.image_conversion import message_of_rgb
-from fluxshard_ros.qos import LATCHED, RESULTS
+from fluxshard_ros.qos import LATCHED, PICTURES, RESULTS
 
 
 class EdgeOutputs:
@@ -30,7 +30,7 @@ class EdgeOutputs:
         self._detections = make(Detection2DArray, "detections", RESULTS)
         self._masks = make(InstanceMasks, "instance_masks", RESULTS) if with_masks else None
         self._stats = make(FrameStats, "frame_stats", RESULTS)
-        self._overlay = make(Image, "overlay", RESULTS)
+        self._overlay = make(Image, "overlay", PICTURES)
         self._labels = make(LabelInfo, "label_info", LATCHED)
 
     def announce(self, header: Header, confidence: float) -> None:

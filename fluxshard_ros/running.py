@@ -12,6 +12,7 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.node import Node
 
 from fluxshard_core.errors import FluxShardError
+from fluxshard_ros.dds_settings import apply_dds_settings
 
 
 def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> int:
@@ -21,6 +22,7 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
     """
     # The library logs through `logging`; rclpy prints only its own.
     logging.basicConfig(level=logging.INFO, format="[%(levelname)s] [%(name)s]: %(message)s")
+    apply_dds_settings()
     rclpy.init(args=arguments)
     node: Node | None = None
     try:

@@ -1,0 +1,128 @@
+"""Edge and cloud as processes: a cloud that dies, comes back, refuses, or cannot start."""
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+
+from fluxshard_core.evaluation.scene import GeneratedScene
+from fluxshard_msgs.msg import FrameStats
+from fluxshard_ros.image_conversion import message_of_rgb
+from fluxshard_ros.qos import CAMERA, RESULTS
+from fluxshard_ros.stamps import header_of
+
+# Several processes load a network each: a busy machine takes its time.
+pytestmark = pytest.mark.timeout(300)
+
+SCENE = GeneratedScene(height=160, width=224, count=4)
+MODEL = {"model": "yolo11n", "random_seed": 0, "threads": 1}
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    return free
+
+
+class Robot:
+    """A camera in front of an edge node, and what the edge node answers."""
+
+    def __init__(self, observer: Any, start_node: Callable[..., None], **parameters: Any) -> None:
+        self._observer = observer
+        self._publisher = observer.create_publisher(Image, "image", CAMERA)
+        self.stats = observer.collect(FrameStats, "frame_stats", RESULTS)
+        self.detections = observer.collect(Detection2DArray, "detections", RESULTS)
+        start_node("edge_node", **MODEL, confidence=0.05, **parameters)
+        observer.spin_until(lambda: self._publisher.get_subscription_count() == 1)
+
+    def see(self) -> FrameStats:
+        """Show the same image again and return how it was answered."""
+        number = len(self.stats)
+        message = message_of_rgb(SCENE.render(0), header_of(10**18 + number, "camera"))
+        self._publisher.publish(message)
+        self._observer.spin_until_count(number + 1, self.stats, self.detections)
+        return self.stats[-1]
+
+    def see_until(self, path: str) -> int:
+        """Show images until one is answered by ``path``; return how many it took."""
+        for count in range(1, 200):
+            if self.see().path == path:
+                return count
+            self._observer.spin_for(0.1)
+        raise AssertionError(f"never answered by the {path}")
+
+
+@pytest.mark.parametrize("transport", ["tcp", "dds"])
+def test_the_edge_carries_on_when_the_cloud_is_killed_and_uses_it_again(
+    observer: Any,
+    start_node: Callable[..., None],
+    children: Any,
+    port: int,
+    transport: str,
+) -> None:
+    start_node("cloud_node", **MODEL, transport=transport, port=port)
+    link = {"transport": transport, "cloud_port": port, "cloud_timeout": 20.0}
+    robot = Robot(observer, start_node, path="cloud", **link)
+    robot.see_until("cloud")
+    children.kill("cloud_node")
+    for _ in range(4):
+        answer = robot.see()
+        assert answer.path == "edge"
+        assert answer.fallback_reason
+    start_node("cloud_node", **MODEL, transport=transport, port=port)
+    robot.see_until("cloud")
+    boxes = [message.detections for message in robot.detections]
+    assert boxes[0], "nothing found: nothing compared"
+    assert all([d.bbox for d in b] == [d.bbox for d in boxes[0]] for b in boxes)
+
+
+def test_a_cloud_with_another_model_is_refused_with_both_named(
+    observer: Any, start_node: Callable[..., None], port: int
+) -> None:
+    start_node("cloud_node", **(MODEL | {"random_seed": 1}), port=port)
+    robot = Robot(observer, start_node, path="cloud", transport="tcp", cloud_port=port)
+    reasons = []
+    for _ in range(100):
+        reasons.append(robot.see().fallback_reason)
+        if "same model" in reasons[-1]:
+            return
+        observer.spin_for(0.1)
+    raise AssertionError(reasons[-3:])
+
+
+def test_a_port_in_use_ends_the_cloud_node_with_a_clear_error(
+    start_node: Callable[..., None], children: Any, log_of: Callable[[str], str]
+) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = holder.getsockname()[1]
+        start_node("cloud_node", **MODEL, port=taken)
+        assert children.wait("cloud_node", 60) == 1
+    assert f"port {taken} on 127.0.0.1 is already in use" in log_of("cloud_node")
+
+
+def test_any_address_but_loopback_is_refused(
+    start_node: Callable[..., None], children: Any, log_of: Callable[[str], str]
+) -> None:
+    start_node("cloud_node", **MODEL, bind_host="0.0.0.0")
+    assert children.wait("cloud_node", 60) == 1
+    assert "loopback" in log_of("cloud_node")
+
+
+def test_garbage_on_the_bridge_disturbs_no_robot(
+    observer: Any, start_node: Callable[..., None], children: Any, port: int
+) -> None:
+    start_node("cloud_node", **MODEL, port=port)
+    robot = Robot(observer, start_node, path="cloud", transport="tcp", cloud_port=port)
+    robot.see_until("cloud")
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, bytes(64)):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+            peer.sendall(garbage)
+            assert robot.see().path == "cloud"
+    assert children.running("cloud_node")
