@@ -63,7 +63,8 @@ class LevelMotion:
     @cached_property
     def uniform(self) -> bool:
         """Whether every cell moves by ``common``."""
-        return bool(np.all(self.shift == _column(self.common)))
+        rows, cols = self.shift
+        return bool((rows == self.common[0]).all() and (cols == self.common[1]).all())
 
     @cached_property
     def source_rows(self) -> Int16:
@@ -154,19 +155,20 @@ class FeatureRemap:
         carried = self._residual[level]
         if carried is None:
             shift, residual = _split(cover.vectors, level.stride)
-            shift, residual = cover.per_cell(shift), cover.per_cell(residual)
+            shift = cover.per_cell(shift)
+            residual = cover.per_cell(residual) if residual.any() else residual
         else:
             shift, residual = _split_carried(cover.per_cell(cover.vectors), carried, level)
         known = cover.per_cell(cover.known)
         common = _most_frequent(shift, known)
-        if not known.all():
+        if not cover.known.all():
             shift = np.where(known, shift, _column(common))
-            residual = np.where(known, residual, np.int16(0))
+            residual = np.where(known, residual, np.int16(0)) if residual.any() else residual
         valid: Bool = known & _in_frame(shift, level)
         if not residual.any():
             return LevelMotion(level, shift, valid, None, common)
         limit = level.stride * QUARTER_PEL // 2
-        valid &= (np.abs(residual) <= limit).all(axis=0)
+        valid &= (np.abs(residual[0]) <= limit) & (np.abs(residual[1]) <= limit)
         residual = np.clip(residual, -2 * limit, 2 * limit)
         return LevelMotion(level, shift, valid, residual, common)
 
@@ -206,7 +208,7 @@ class _Cover:
 
     def per_cell(self, values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
         """Spread ``(..., h, w)`` over the cells: ``(..., H, W)``."""
-        return values[..., self.cols][..., self.rows, :]
+        return values.take(self.cols, axis=-1).take(self.rows, axis=-2)
 
 
 def _covered(cells: int, stride: int, blocks: int, block_size: int) -> Index:
@@ -242,14 +244,16 @@ def _split_carried(vectors: Int16, carried: Int16, level: Level) -> tuple[Int16,
     def carried_from(shift: Int32, at: slice | Index = slice(None)) -> Int32:
         flat = np.clip(rows[at] - shift[0], 0, height - 1) * width
         flat += np.clip(cols[at] - shift[1], 0, width - 1)
-        return carried.reshape(2, -1)[:, flat].astype(np.int32)
+        found = np.empty((2, len(flat)), dtype=np.int32)
+        found[0], found[1] = (plane.take(flat) for plane in carried)
+        return found
 
     wide = vectors.reshape(2, -1).astype(np.int32)
     plain = (wide + cell // 2) // cell
     shift = (wide + carried_from(plain) + cell // 2) // cell
     found = carried_from(shift)
     left = wide + found - shift * cell
-    torn = np.flatnonzero((np.abs(left) > cell // 2).any(axis=0))
+    torn = np.flatnonzero((np.abs(left[0]) > cell // 2) | (np.abs(left[1]) > cell // 2))
     if torn.size:
         again = (wide[:, torn] + found[:, torn] + cell // 2) // cell
         for candidate in (plain[:, torn], again):
