@@ -28,7 +28,7 @@ class Taps:
         """First tap of each of ``outputs`` cells, negative in the padding before the map."""
         return (np.arange(outputs, dtype=np.int64) * self.stride + self.offset) // self.repeat
 
-    def outside(self, inputs: int, outputs: int) -> npt.NDArray[np.int64]:
+    def outside(self, inputs: int, outputs: int) -> npt.NDArray[np.int32]:
         """Return one number per output that tells which of its taps miss ``0 <= index < inputs``.
 
         Taps rise with ``t``, so how many are too low and how many too high says which.
@@ -36,7 +36,8 @@ class Taps:
         first = self.first(outputs)
         low = np.clip(-(first // self.step), 0, self.count)
         high = np.clip(self.count + (first - inputs) // self.step, 0, self.count)
-        return low * (self.count + 1) + high
+        missing: npt.NDArray[np.int32] = (low * (self.count + 1) + high).astype(np.int32)
+        return missing
 
 
 @dataclass(frozen=True)

@@ -118,9 +118,9 @@ def _at_border(source: LevelMotion, target: LevelMotion, geometry: Geometry) -> 
         other_rows, other_cols = target.source_rows, target.source_cols
     changed = np.zeros(target.level.shape, dtype=np.bool_)
     if rows.any():
-        changed |= rows[other_rows] != rows[:, None]
+        changed |= rows.take(other_rows) != rows[:, None]
     if cols.any():
-        changed |= cols[other_cols] != cols
+        changed |= cols.take(other_cols) != cols
     return changed
 
 
