@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -108,14 +109,16 @@ class IslandFunction:
             if node.target in _VIEWS:  # inputs are laid out otherwise than when traced
                 local[node].target = torch.ops.aten.reshape.default
         graph.output(tuple(local[node] for node in outputs))
-        self._module = fx.GraphModule(root, graph)
+        self._original = fx.GraphModule(root, graph)
+        self._converted: dict[tuple[torch.device, torch.dtype], nn.Module] = {}
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the island; floating outputs have the dtype of the first input."""
-        first = inputs[0]
-        self._module.to(first.device, first.dtype)
-        outputs: tuple[Tensor, ...] = self._module(*inputs)
-        return tuple(x.to(first.dtype) if x.is_floating_point() else x for x in outputs)
+        kind = inputs[0].device, inputs[0].dtype
+        if kind not in self._converted:
+            self._converted[kind] = copy.deepcopy(self._original).to(*kind)
+        outputs: tuple[Tensor, ...] = self._converted[kind](*inputs)
+        return tuple(x.to(kind[1]) if x.is_floating_point() else x for x in outputs)
 
     def multiply_accumulates(self, inputs: Sequence[fx.Node]) -> int:
         """Count those of the island's products and convolutions for inputs shaped as traced."""

@@ -308,6 +308,20 @@ def test_an_unknown_operator_is_named_in_one_warning() -> None:
     assert len(seen) == 1
 
 
+@pytest.mark.filterwarnings("ignore::fluxshard_core.sparse.capture.UnknownOperatorWarning")
+def test_an_island_used_in_bfloat16_keeps_its_constants_for_float32() -> None:
+    offsets = torch.rand(1, 1, 16, 24, generator=torch.Generator().manual_seed(0))
+    plan = capture(Forward(lambda x: torch.round(x + offsets)), 32, 48)
+    (island,) = (node for node in plan.nodes if isinstance(node, DenseIsland))
+    x = torch.randn(1, 4, 16, 24, generator=torch.Generator().manual_seed(1))
+    (before,) = island.function(x)
+    (half,) = island.function(x.to(torch.bfloat16))
+    (after,) = island.function(x)
+    assert half.dtype is torch.bfloat16
+    assert torch.equal(before, torch.round(x + offsets))
+    assert torch.equal(after, before)
+
+
 class Ring(nn.Module):
     """Unknown operators around a known one: joined into one island they would wait for it."""
 
