@@ -87,10 +87,10 @@ class Executor:
         if len(plan.inputs) != 1:
             raise InputError(f"a frame feeds one input; the plan has {len(plan.inputs)}")
         filtered = self.options.mode != "block"
-        self._network = Network(plan, backend, self.options.tile_sizes, filtered=filtered)
+        self.network = Network(plan, backend, self.options.tile_sizes, filtered=filtered)
         spec = plan.tensors[plan.inputs[0]]
         self._frame_shape = (1, spec.channels, spec.height, spec.width)
-        self._remap = FeatureRemap(self._network.moving_levels(filtered=filtered))
+        self._remap = FeatureRemap(self.network.moving_levels(filtered=filtered))
         self._computed_strides = {
             plan.tensors[name].stride for node in plan.nodes for name in node.outputs
         } - {0}
@@ -100,7 +100,7 @@ class Executor:
     @property
     def cache_bytes(self) -> int:
         """Memory of the caches, halo and slack included."""
-        return self._network.cache.bytes
+        return self.network.cache.bytes
 
     def reset(self) -> None:
         """Forget the past: the next frame is computed whole."""
@@ -126,7 +126,7 @@ class Executor:
         """
         self._check(frame, motion, blocks)
         reason, self._pending = self._pending, "the previous frame failed"
-        image = self._network.backend.image(frame)
+        image = self.network.backend.image(frame)
         run = self._dense(image, reason) if reason else self._sparse(image, motion, blocks)
         self._pending = ""
         return run
@@ -141,18 +141,18 @@ class Executor:
         return self._run_blocks(image, moved, blocks)
 
     def _dense(self, image: torch.Tensor, reason: str) -> FrameRun:
-        run_dense(self._network, image)
+        run_dense(self.network, image)
         self._remap.reset()
-        everything = {level: np.ones(level.shape, dtype=np.bool_) for level in self._network.grid}
+        everything = {level: np.ones(level.shape, dtype=np.bool_) for level in self.network.grid}
         return self._result(self._dense_cost, everything, reason)
 
     def _run_blocks(
         self, image: torch.Tensor, moved: Mapping[Level, LevelMotion], blocks: Blocks
     ) -> FrameRun:
-        network = self._network
+        network = self.network
         active = active_tiles(network.grid, moved, blocks, self.options.residual_limit)
         tiles = {level: network.grid[level].select(active[level]) for level in active}
-        if self._network.cost(tiles) > self.options.crossing * self._dense_cost:
+        if self.network.cost(tiles) > self.options.crossing * self._dense_cost:
             return self._dense(image, "most of the frame is active")
         recomputed = {level: network.grid[level].cells(active[level]) for level in active}
         for level, motion in moved.items():
@@ -163,7 +163,7 @@ class Executor:
         return self._result(frame_pass.executed, recomputed, "")
 
     def _run_filtered(self, image: torch.Tensor, moved: Mapping[Level, LevelMotion]) -> FrameRun:
-        frame_pass = FilteredPass(self._network, moved, self.options.thresholds)
+        frame_pass = FilteredPass(self.network, moved, self.options.thresholds)
         if frame_pass.start(image) > self.options.crossing:
             return self._dense(image, "most of the frame is active")
         frame_pass.run()
@@ -174,7 +174,7 @@ class Executor:
         return self._result(frame_pass.executed, frame_pass.recomputed, "")
 
     def _result(self, executed: int, recomputed: Mapping[Level, Bool], reason: str) -> FrameRun:
-        network = self._network
+        network = self.network
         outputs = tuple(
             network.cache[name].frame().clone().permute(2, 0, 1).unsqueeze(0)
             if name in network.level
