@@ -1,0 +1,1 @@
+"""Rival methods behind the interface that FluxShard itself is evaluated through."""
