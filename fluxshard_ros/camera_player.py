@@ -12,6 +12,7 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import Image
+from std_msgs.msg import UInt32
 from vision_msgs.msg import Detection2DArray
 
 from fluxshard_core.errors import FluxShardError, InputError
@@ -19,7 +20,7 @@ from fluxshard_core.evaluation.datasets import FrameSource, open_frames
 from fluxshard_core.frame import Frame
 from fluxshard_ros.image_conversion import message_of_rgb
 from fluxshard_ros.parameters import ParameterSpec, ParameterTable
-from fluxshard_ros.qos import CAMERA, RESULTS
+from fluxshard_ros.qos import CAMERA, LATCHED, RESULTS
 from fluxshard_ros.running import run
 from fluxshard_ros.stamps import header_of, nanoseconds
 
@@ -68,6 +69,7 @@ class CameraPlayer(Node):
         self._values: Mapping[str, Any] = values
         self._source: FrameSource = open_frames(values["source"], topic=values["bag_topic"] or None)
         self._publisher = self.create_publisher(Image, "image", CAMERA)
+        self._count_publisher = self.create_publisher(UInt32, "frames_played", LATCHED)
         self._answered = threading.Condition()
         self._last_answer_ns = -1
         if values["lockstep"]:
@@ -110,9 +112,11 @@ class CameraPlayer(Node):
             stamp_ns = self._stamp(frame, start_ns + played * period_ns)
             self._publish(frame, stamp_ns)
             played += 1
+            self._count_publisher.publish(UInt32(data=played))
             if self._values["lockstep"]:
                 self._hold(stamp_ns)
-        self._publisher.wait_for_all_acked(Duration(seconds=2))
+        for publisher in (self._publisher, self._count_publisher):
+            publisher.wait_for_all_acked(Duration(seconds=2))
         self.get_logger().info(f"played {played} frames of {self._source.name}")
 
     def _stamp(self, frame: Frame, played_ns: int) -> int:

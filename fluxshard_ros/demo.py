@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     options.out.mkdir(parents=True, exist_ok=True)
     # Its own namespace, on this machine only: a demo must not mix with a robot's real topics.
     apply_dds_settings(local_only=True)
-    namespace = f"/fluxshard_demo_{os.getpid()}"
+    namespace = f"/fluxshard_demo_{secrets.token_hex(4)}"
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     recorder = DemoRecorder(namespace, options.out, source.fps)
     try:
@@ -105,6 +105,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     finally:
         # Also when interrupted: what has come out until then is kept.
         recorder.close()
+        recorder.destroy_node()
         summary = demo_summary.summarise(
             recorder, weights=RANDOM_WEIGHTS if options.random_weights else options.model
         )

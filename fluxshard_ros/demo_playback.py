@@ -102,7 +102,6 @@ class Playback:
             "max_frames": options.max_frames,
             "rate": options.rate,
             "lockstep": options.rate == 0,
-            "wait_for_subscribers": 2,  # the edge node and the recorder
         }
         self._start("camera_player", camera)
         with _progress() as progress:

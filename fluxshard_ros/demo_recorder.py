@@ -19,12 +19,13 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
 from sensor_msgs.msg import Image
+from std_msgs.msg import UInt32
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from fluxshard_core.evaluation.video_writer import VideoWriter
 from fluxshard_msgs.msg import FrameStats, InstanceMasks
 from fluxshard_ros.image_conversion import rgb_of_message
-from fluxshard_ros.qos import CAMERA, LATCHED, PICTURES, RESULTS
+from fluxshard_ros.qos import LATCHED, PICTURES, RESULTS
 from fluxshard_ros.stamps import nanoseconds
 
 
@@ -58,8 +59,7 @@ class DemoRecorder(Node):
         self._subscribe(Image, "overlay", "overlay", PICTURES)
         self._subscribe(InstanceMasks, "instance_masks", "masks")
         self.create_subscription(LabelInfo, "label_info", self._on_labels, LATCHED)
-        # Images are only counted: raw, they are not even unpacked.
-        self.create_subscription(Image, "image", self._on_image, CAMERA, raw=True)
+        self.create_subscription(UInt32, "frames_played", self._on_played, LATCHED)
         self._state_clients: dict[str, Client[Any, Any]] = {}
         self._state_calls: dict[str, Future[Any]] = {}
 
@@ -120,8 +120,8 @@ class DemoRecorder(Node):
 
         return gather
 
-    def _on_image(self, _: bytes) -> None:
-        self.frames_in += 1
+    def _on_played(self, message: UInt32) -> None:
+        self.frames_in = message.data
 
     def _on_labels(self, message: LabelInfo) -> None:
         self._names = {str(label.class_id): label.class_name for label in message.class_map}

@@ -1,7 +1,7 @@
 """Edge and cloud as processes: a cloud that dies, comes back, refuses, or cannot start."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ MODEL = {"model": "yolo11n", "random_seed": 0, "threads": 1}
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
+def port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free = probe.getsockname()[1]
