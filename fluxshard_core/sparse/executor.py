@@ -174,14 +174,15 @@ class Executor:
         return self._result(frame_pass.executed, frame_pass.recomputed, "")
 
     def _result(self, executed: int, recomputed: Mapping[Level, Bool], reason: str) -> FrameRun:
-        network = self.network
-        outputs = tuple(
-            network.cache[name].frame().clone().permute(2, 0, 1).unsqueeze(0)
-            if name in network.level
-            else network.vectors[name].clone()
-            for name in self.plan.outputs
-        )
+        outputs = tuple(self._output(name) for name in self.plan.outputs)
         return FrameRun(outputs, executed, self._dense_cost, recomputed, reason)
+
+    def _output(self, name: str) -> torch.Tensor:
+        if name in self.network.level:
+            value = self.network.cache[name].frame().unsqueeze(0)
+        else:
+            value = self.network.vectors[name]
+        return value.clone().permute(0, 3, 1, 2) if value.ndim == 4 else value.clone()
 
     def _check(
         self, frame: torch.Tensor, motion: MotionField | None, blocks: Blocks | None
