@@ -46,6 +46,6 @@ def _install_torch(log: CommandLog, venv: Path, runtime: Path, index: str) -> No
         log.run(pip_install(venv, "--no-deps", "--extra-index-url", index, pin))
     elif not Path("/proc/driver/nvidia/version").exists():
         log.say(
-            "no NVIDIA GPU here. PyTorch may bring about 3 GB of CUDA libraries; to do without, "
-            f"stop and run: make setup TORCH_INDEX={CPU_TORCH_INDEX}"
+            "no NVIDIA GPU here. PyTorch may bring about 1.5 GB of CUDA libraries (4 GB on disk); "
+            f"to do without, stop and run: make setup TORCH_INDEX={CPU_TORCH_INDEX}"
         )
