@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from fluxshard_core.reuse.remap import Level
 from fluxshard_core.sparse.nodes import Pair, Window
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
 
-SLACK_PIXELS = 32
+SLACK_SHARE = 1 / 32  # of the frame's height, above and below
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class LevelLayout:
         self.level = level
         self.halo = halo
         self.pitch = level.width + halo.columns
-        slack_rows = -(-SLACK_PIXELS // level.stride)
+        slack_rows = math.ceil(level.height * SLACK_SHARE)
         self.slack = slack_rows * self.pitch + slack_rows
         self.centre = self.slack + halo.top * self.pitch + halo.columns
         self.origin = self.centre

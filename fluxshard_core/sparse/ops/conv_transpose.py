@@ -89,7 +89,8 @@ class ConvTransposeOperator:
         n, height, width, _ = x.shape
         sy, sx = self._node.stride
         split = x.view(n, height, width, self._node.groups, sy, sx, -1)
-        return split.permute(0, 1, 4, 2, 5, 3, 6).reshape(n, height * sy, width * sx, -1)
+        phases = split.permute(0, 1, 4, 2, 5, 3, 6).reshape(n, height * sy, width * sx, -1)
+        return phases.contiguous()  # the reshape may be a view; tiles are cut by position
 
     def multiply_accumulates(self, tiles: TileSet) -> int:
         """Multiply-accumulates over ``tiles``, all phases and their zero taps included."""

@@ -206,6 +206,20 @@ def plan_builder() -> type[PlanBuilder]:
     return PlanBuilder
 
 
+OPERATORS = {
+    "conv": 0.25,
+    "point": 0.12,
+    "down": 0.16,
+    "pool": 0.06,
+    "same-pool": 0.07,
+    "up": 0.07,
+    "transpose": 0.06,
+    "merge": 0.11,
+    "other": 0.06,
+    "slice": 0.04,
+}
+
+
 def _random_plan(seed: int) -> Plan:
     """A small network with branches, strides, merges and odd sizes, reproducible from ``seed``."""
     rng = np.random.default_rng(seed)
@@ -231,10 +245,7 @@ def _random_operator(builder: PlanBuilder, rng: Any, x: str, made: list[str]) ->
         and (builder.specs[name].height, builder.specs[name].width, builder.specs[name].stride)
         == (spec.height, spec.width, spec.stride)
     ]
-    choice = rng.choice(
-        ["conv", "point", "down", "pool", "same pool", "up", "transpose", "merge", "other", "slice"],
-        p=[0.25, 0.12, 0.16, 0.06, 0.07, 0.07, 0.06, 0.11, 0.06, 0.04],
-    )
+    choice = rng.choice(list(OPERATORS), p=list(OPERATORS.values()))
     if choice == "point":
         return builder.conv(x, channels, kernel=1, activation=_pick(rng))
     if choice == "down" and not deep:
@@ -243,7 +254,7 @@ def _random_operator(builder: PlanBuilder, rng: Any, x: str, made: list[str]) ->
         return builder.conv(x, channels, kernel, stride=2, activation=_pick(rng), padding=padding)
     if choice == "pool" and not deep:
         return builder.pool(x, str(rng.choice(["max", "avg"])))
-    if choice == "same pool" and not deep:
+    if choice == "same-pool" and not deep:
         return builder.pool(x, str(rng.choice(["max", "avg"])), kernel=5, stride=1, padding=2)
     if choice == "up" and spec.stride >= 2:
         return builder.upsample(x)
