@@ -38,6 +38,7 @@ setup(
         "fluxshard.commands": [
             "bench = fluxshard_core.commands.bench:command",
             "demo = fluxshard_ros.demo:command",
+            "eval = fluxshard_core.commands.evaluate:command",
             "plan = fluxshard_core.commands.plan:command",
             "verify = fluxshard_core.commands.verify:command",
         ],
