@@ -16,12 +16,12 @@ Colour = tuple[int, int, int]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MASK_OPACITY = 0.45
 _KEYPOINT_CONFIDENCE = 0.5
-_GOLDEN_ANGLE = 137.508  # successive classes get hues far apart
+_HUE_STEP = 31  # of OpenCV's 180 hues, coprime with them: neighbouring classes differ clearly
 
 
 def class_colour(class_id: int) -> Colour:
     """Return the RGB colour of a class, the same in every frame and every process."""
-    hue = int(class_id * _GOLDEN_ANGLE / 2) % 180  # OpenCV's hue counts two degrees a step
+    hue = class_id * _HUE_STEP % 180
     red, green, blue = cv2.cvtColor(
         np.array([[[hue, 200, 240]]], dtype=np.uint8), cv2.COLOR_HSV2RGB
     )[0, 0]

@@ -84,7 +84,9 @@ def clock(size: int) -> UInt8:
     for hour in range(1, 13):
         angle = np.pi / 6 * hour - np.pi / 2
         text, scale = str(hour), side / 400
-        (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, side // 100)
+        (width, height), _ = cv2.getTextSize(
+            text, cv2.FONT_HERSHEY_SIMPLEX, scale, max(1, side // 100)
+        )
         x = side / 2 + side * 0.36 * np.cos(angle) - width / 2
         y = side / 2 + side * 0.36 * np.sin(angle) + height / 2
         cv2.putText(
@@ -94,12 +96,12 @@ def clock(size: int) -> UInt8:
             cv2.FONT_HERSHEY_SIMPLEX,
             scale,
             (20, 20, 20, 255),
-            side // 100,
+            max(1, side // 100),
             cv2.LINE_AA,
         )
     for turns, length, width in (
-        (10 / 12 + 10 / 720, 0.22, side // 30),
-        (10 / 60, 0.31, side // 45),
+        (10 / 12 + 10 / 720, 0.22, max(1, side // 30)),
+        (10 / 60, 0.31, max(1, side // 45)),
     ):
         angle = 2 * np.pi * turns - np.pi / 2
         tip = (
