@@ -66,12 +66,13 @@ class GeneratedScene:
         """Return frame ``number`` as uint8 RGB ``(height, width, 3)``."""
         left = self.pan * number if self.pan >= 0 else -self.pan * (self._frames - number)
         shift = np.array([[1, 0, -left], [0, 1, 0]], dtype=np.float64)
-        image = cv2.warpAffine(
-            self._canvas, shift, (self.width, self.height), flags=cv2.INTER_LINEAR
+        size = (self.width, self.height)
+        image = np.asarray(
+            cv2.warpAffine(self._canvas, shift, size, flags=cv2.INTER_LINEAR), dtype=np.uint8
         )
         for thing in self.objects:
             _paste(image, thing, number)
-        return np.asarray(image, dtype=np.uint8)
+        return image
 
 
 def _paste(image: UInt8, thing: MovingObject, number: int) -> None:
@@ -136,4 +137,4 @@ def _background(height: int, width: int, rng: np.random.Generator) -> UInt8:
     ground = np.array([120, 112, 100], dtype=np.float32)
     base = np.where(np.arange(height)[:, None, None] < horizon, sky, ground)
     image = base * (0.65 + 0.6 * texture[..., None])
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(image), 0, 255), dtype=np.uint8)
