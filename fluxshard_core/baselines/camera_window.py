@@ -16,6 +16,7 @@ from fluxshard_core.motion.source import luma
 
 MARGIN = INPUT_MULTIPLE // 2  # what snapping the window to whole cells can leave on each side
 _MAX_POINTS = 400
+_BORDER = 8
 _MIN_INLIERS = 20
 _MIN_INLIER_SHARE = 0.3
 _RANSAC_PIXELS = 2.0
@@ -63,9 +64,11 @@ class CameraWindow:
             return self._restart(image)
         middle = np.array([[[width / 2, height / 2]]])
         off = map_points(to_window[None], middle)[0, 0] - (middle[0, 0] + MARGIN)
+        if not np.isfinite(off).all():
+            return self._restart(image)
         dx, dy = (-INPUT_MULTIPLE * np.rint(off / INPUT_MULTIPLE)).astype(int).tolist()
         to_window = translation(dx, dy) @ to_window
-        if _stray(to_window, height, width) > _LONGEST_STRAY:
+        if not _stray(to_window, height, width) <= _LONGEST_STRAY:  # NaN is no alignment either
             return self._restart(image)
         self._image = _moved(self._image, dx, dy)
         self._to_window = to_window
@@ -100,9 +103,8 @@ class CameraWindow:
     def _align(self, image: UInt8) -> Float64 | None:
         """Return the homography from ``image`` to the window, or None if too little agrees."""
         old = luma(self._image)
-        new = np.full(old.shape, PAD_VALUE, dtype=np.uint8)
-        new[MARGIN:-MARGIN, MARGIN:-MARGIN] = luma(image)
-        found: Any = cv2.goodFeaturesToTrack(old, _MAX_POINTS, 0.01, 8)
+        new = np.pad(luma(image), MARGIN, mode="edge")
+        found: Any = cv2.goodFeaturesToTrack(old, _MAX_POINTS, 0.01, 8, mask=self._inside(image))
         if found is None:
             return None
         points = np.asarray(found, dtype=np.float64).reshape(1, -1, 2)
@@ -115,6 +117,13 @@ class CameraWindow:
         tracked = np.asarray(status).reshape(-1) > 0
         homography = _homography(np.asarray(new_points, np.float32), old_points, tracked)
         return None if homography is None else homography @ padded
+
+    def _inside(self, image: UInt8) -> UInt8:
+        """Where the window shows the last frame, away from its border: that is no feature."""
+        inner = np.zeros(image.shape[:2], dtype=np.uint8)
+        inner[_BORDER:-_BORDER, _BORDER:-_BORDER] = 255
+        size = self._image.shape[1], self._image.shape[0]
+        return np.asarray(cv2.warpPerspective(inner, self._to_window, size), dtype=np.uint8)
 
 
 def _homography(

@@ -18,7 +18,7 @@ from fluxshard_core.sparse.executor import Executor, ExecutorOptions, FrameRun
 # Of a coarse grid, the largest that kept about 0.97 of the boxes on moderately fast video; for the
 # whole curve evaluate several.
 INPUT_THRESHOLD = 0.04
-FEATURE_THRESHOLD = 0.3
+FEATURE_THRESHOLD = 0.2
 _CHANNELS = 3
 
 

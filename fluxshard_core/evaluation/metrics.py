@@ -69,19 +69,20 @@ def box_iou(left: Float32, right: Float32) -> Float32:
 
 
 def mask_iou(left: InstanceMask, right: InstanceMask) -> float:
-    """Return the IoU of two masks wherever their boxes are; 0 if both are empty."""
+    """Return the IoU of two masks wherever their boxes are; 1 if both are empty."""
     x1, y1 = max(left.x, right.x), max(left.y, right.y)
     x2 = min(left.x + left.width, right.x + right.width)
     y2 = min(left.y + left.height, right.y + right.height)
-    if x2 <= x1 or y2 <= y1:
-        return 0.0
     one, two = left.unpack(), right.unpack()
-    shared = np.count_nonzero(
+    overlap = (
         one[y1 - left.y : y2 - left.y, x1 - left.x : x2 - left.x]
         & two[y1 - right.y : y2 - right.y, x1 - right.x : x2 - right.x]
+        if x2 > x1 and y2 > y1
+        else np.zeros(0, dtype=np.bool_)
     )
-    union = np.count_nonzero(one) + np.count_nonzero(two) - shared
-    return shared / union if union else 0.0
+    shared = int(np.count_nonzero(overlap))
+    union = int(np.count_nonzero(one)) + int(np.count_nonzero(two)) - shared
+    return shared / union if union else 1.0
 
 
 def region_similarity(found: Detections, annotation: Bool) -> float:

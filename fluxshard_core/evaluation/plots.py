@@ -7,13 +7,14 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fluxshard_core.evaluation.report import Report
 from fluxshard_core.evaluation.rows import Row
 from fluxshard_core.evaluation.runner import Series
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#444444")
+_LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -36,12 +37,18 @@ class _Styles:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._families = list(dict.fromkeys(_family(row.method) for row in rows))
+        self._methods = list(dict.fromkeys(row.method for row in rows))
 
     def colour(self, method: str) -> str:
         return _COLOURS[self._families.index(_family(method)) % len(_COLOURS)]
 
     def marker(self, method: str) -> str:
         return _MARKERS[self._families.index(_family(method)) % len(_MARKERS)]
+
+    def line(self, method: str) -> str:
+        """Tell the members of one family apart."""
+        family = [other for other in self._methods if _family(other) == _family(method)]
+        return _LINES[family.index(method) % len(_LINES)]
 
     def families(self, rows: Sequence[Row]) -> list[list[Row]]:
         return [[row for row in rows if _family(row.method) == name] for name in self._families]
@@ -123,6 +130,7 @@ def _reuse_against_motion(report: Report) -> Figure:
             [row.reuse_ratio for row in rows],
             marker=styles.marker(method),
             color=styles.colour(method),
+            linestyle=styles.line(method),
             lw=1,
             label=method,
         )
@@ -146,6 +154,7 @@ def _ratio_over_frames(report: Report) -> Figure:
         axes.set_title(sequence, fontsize=9, loc="left")
         axes.set_ylim(bottom=-0.03)
         axes.set_ylabel("Compute ratio")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _finish(axes)
     panels[-1].set_xlabel("Frame")
     handles, labels = panels[0].get_legend_handles_labels()
@@ -154,11 +163,12 @@ def _ratio_over_frames(report: Report) -> Figure:
 
 
 def _plot_series(axes: Axes, styles: _Styles, series: Series) -> None:
-    frames = range(1, len(series.compute_ratio) + 1)
     axes.plot(
-        frames,
+        range(1, len(series.compute_ratio) + 1),
         series.compute_ratio,
+        drawstyle="steps-mid",
         lw=1.2,
+        linestyle=styles.line(series.method),
         color=styles.colour(series.method),
         label=series.method,
     )

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.evaluation.bags import is_bag
 from fluxshard_core.evaluation.datasets import FrameSource, ImageDirectory, open_frames
 from fluxshard_core.evaluation.metrics import Bool
+from fluxshard_core.pixel_formats import compressed_to_rgb
 
 IMAGES, ANNOTATIONS = "JPEGImages", "Annotations"
 
@@ -52,18 +52,16 @@ def open_sequences(
 
 
 def read_objects(file: Path) -> list[Bool]:
-    """Return the ``(H, W)`` mask of every object of an annotation: one for each value but 0.
+    """Return the ``(H, W)`` mask of every object of an annotation: one for each colour but black.
 
     :raises InputError: if the file is not an image.
     """
     try:
-        with Image.open(file) as picture:
-            values = np.asarray(picture)
-    except (UnidentifiedImageError, OSError) as error:
+        colours = compressed_to_rgb(file.read_bytes()).astype(np.int32)
+    except (InputError, OSError) as error:
         raise InputError(f"cannot read annotation {file}: {error}") from error
-    if values.ndim == 3:  # a grey mask saved in colour
-        values = values[..., :3].max(axis=2)
-    return [np.asarray(values == value) for value in np.unique(values) if value]
+    packed = (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
+    return [np.asarray(packed == colour) for colour in np.unique(packed) if colour]
 
 
 def _open(path: str | Path, topic: str | None) -> EvaluatedSequence:

@@ -113,6 +113,13 @@ def test_masks_in_different_boxes_are_compared_where_they_overlap() -> None:
     assert mask_iou(ell, InstanceMask.pack(3, 1, np.ones((1, 1), dtype=np.bool_))) == 0.0
 
 
+def test_two_empty_masks_agree_and_one_agrees_with_nothing() -> None:
+    empty = InstanceMask.pack(0, 0, np.zeros((3, 4), dtype=np.bool_))
+    elsewhere = InstanceMask.pack(50, 50, np.zeros((2, 2), dtype=np.bool_))
+    assert mask_iou(empty, elsewhere) == 1.0
+    assert mask_iou(empty, filled((0, 0, 2, 2))) == 0.0
+
+
 def test_touching_and_empty_boxes_share_nothing() -> None:
     boxes = np.array([SQUARE, (20, 10, 30, 20), (15, 15, 15, 15)], dtype=np.float32)
     assert box_iou(boxes, boxes) == pytest.approx(np.diag([1.0, 1.0, 0.0]))
