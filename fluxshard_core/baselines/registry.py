@@ -11,6 +11,7 @@ from fluxshard_core.baselines.coach import Coach
 from fluxshard_core.baselines.context import MethodContext
 from fluxshard_core.baselines.deltacnn import DeltaCnn
 from fluxshard_core.baselines.edge_only import EdgeOnly
+from fluxshard_core.baselines.fluxshard import FluxShard
 from fluxshard_core.baselines.full_offload import FullOffload
 from fluxshard_core.baselines.keyframe_mv import KeyframeMotion
 from fluxshard_core.baselines.method import Method
@@ -30,6 +31,12 @@ class Entry:
 
 
 METHODS: dict[str, Entry] = {
+    "fluxshard": Entry(
+        "fluxshard[:BACKGROUND[:FINE]]",
+        "critical blocks per level, all else moved",
+        FluxShard,
+        (float, float),
+    ),
     "edge_only": Entry("edge_only", "every frame dense on the robot", EdgeOnly),
     "full_offload": Entry(
         "full_offload:raw|jpeg|h264[:QUALITY]",

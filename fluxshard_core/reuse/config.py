@@ -1,0 +1,69 @@
+"""Every knob of the reuse policy, with its unit and what it is there for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from fluxshard_core.errors import InputError
+from fluxshard_core.motion.field import BLOCK_SIZE
+
+
+@dataclass(frozen=True)
+class ReuseConfig:
+    """What may stay slightly old. A difference is the mean absolute one of a block's pixels, all
+    channels, in [0, 1].
+
+    ``background_threshold``: difference above which a block outside objects is new content.
+    ``fine_threshold``, ``deep_threshold``: difference above which a block on an object is
+    recomputed, at levels of up to ``fine_stride`` pixels a cell and at deeper ones. The deeper say
+    what and where the object is and cost less, so they get the lower threshold.
+    ``residual_share``: how far cached content on an object may lie off its place, as a share of
+    the object's shorter side: what matters is the overlap that a box loses.
+    ``reach``: pixels around a block recomputed on an object that are recomputed with it, whole
+    blocks: features there see the change too.
+
+    ``salience_threshold``: confidence from which a result, even one too weak to be published,
+    keeps its surroundings fresh; without that an object whose confidence dips once is never seen
+    again. Below ``sure`` it does so only every ``weak_interval`` frames. ``persistence``: frames
+    after it was last found that it still does. The surroundings reach ``margin`` of the box's
+    shorter side beyond it, in pixels at least ``min_margin`` and at most ``max_margin``.
+
+    ``max_age``: frames after which a block is recomputed even if nothing changed there.
+    ``cut_share``: share of blocks with new content from which the scene was cut and nothing is
+    worth keeping.
+
+    :raises InputError: for a value that means nothing.
+    """
+
+    background_threshold: float = 0.1
+    fine_threshold: float = 0.025
+    deep_threshold: float = 0.01
+    fine_stride: int = 8
+    residual_share: float = 0.02
+    reach: int = 16
+    salience_threshold: float = 0.1
+    sure: float = 0.3
+    weak_interval: int = 3
+    persistence: int = 4
+    margin: float = 0.1
+    min_margin: float = 16.0
+    max_margin: float = 48.0
+    max_age: int = 1000
+    cut_share: float = 0.6
+
+    def __post_init__(self) -> None:
+        """Check each value alone and the two margins together."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 <= value < math.inf:
+                raise InputError(f"{field.name} is {value}; use a finite number from 0 on")
+        if self.reach % BLOCK_SIZE:
+            raise InputError(f"reach is {self.reach} px; use a multiple of {BLOCK_SIZE}")
+        for name in ("max_age", "weak_interval"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)} frames; use 1 or more")
+        if self.min_margin > self.max_margin:
+            raise InputError(
+                f"min_margin is {self.min_margin} px, above max_margin {self.max_margin}"
+            )

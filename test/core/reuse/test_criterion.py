@@ -1,0 +1,100 @@
+"""Differences are those of the pixels the cache came from, wherever these have moved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fluxshard_core.errors import InputError
+from fluxshard_core.motion.field import MotionField
+from fluxshard_core.reuse.criterion import PixelReference, block_difference
+
+
+def picture(height: int = 64, width: int = 96) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def pan(dx: int, dy: int = 0, height: int = 64, width: int = 96) -> MotionField:
+    """One motion for the whole frame, in quarter pixels."""
+    made = MotionField.zero(height, width)
+    made.vectors[...] = dx, dy
+    return made
+
+
+def test_the_difference_is_the_mean_over_pixels_and_channels() -> None:
+    image = picture()
+    other = image.copy()
+    other[16:32, 32:48, 1] = image[16:32, 32:48, 1] ^ 0x10  # 16 up or down, one channel of three
+    expected = np.zeros((4, 6))
+    expected[1, 2] = 16 / 255 / 3
+    np.testing.assert_allclose(block_difference(image, other), expected, rtol=1e-6)
+
+
+def test_the_largest_difference_is_one() -> None:
+    black = np.zeros((16, 16, 3), np.uint8)
+    assert block_difference(black, black + np.uint8(255)) == [[1.0]]
+
+
+@pytest.mark.parametrize("shape", [(64, 80, 3), (60, 96, 3)])
+def test_images_that_cannot_be_compared_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="letterbox"):
+        block_difference(np.zeros(shape, np.uint8), picture()[: shape[0]])
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(20, -12), (64, 0), (-36, 40)])
+def test_pixels_follow_the_motion_and_what_enters_is_lost(dx: int, dy: int) -> None:
+    image = picture()
+    reference = PixelReference(image)
+    lost = reference.follow(pan(dx, dy))
+    moved = np.roll(image, (dy // 4, dx // 4), axis=(0, 1))
+    difference = block_difference(moved, reference.image)
+    assert (difference[~lost] == 0).all()
+    rows, cols = np.indices(lost.shape) * 16
+    inside = (cols - dx // 4 >= 0) & (cols - dx // 4 <= 80)
+    inside &= (rows - dy // 4 >= 0) & (rows - dy // 4 <= 48)
+    np.testing.assert_array_equal(lost, ~inside)
+
+
+def test_a_pan_of_a_quarter_pixel_a_frame_moves_one_pixel_in_four_frames() -> None:
+    image = picture()
+    reference = PixelReference(image)
+    for frame in range(1, 41):
+        reference.follow(pan(1))
+        moved = round(frame / 4 + 1e-9)
+        assert np.array_equal(reference.image[:, 32:], np.roll(image, moved, axis=1)[:, 32:])
+
+
+def test_unknown_motion_is_lost() -> None:
+    motion = pan(0)
+    motion.valid[2, 3] = False
+    lost = PixelReference(picture()).follow(motion)
+    assert np.argwhere(lost).tolist() == [[2, 3]]
+
+
+def test_replaced_blocks_are_new_and_young_and_the_rest_is_not() -> None:
+    old, new = picture(), 255 - picture()
+    reference = PixelReference(old)
+    reference.follow(pan(0))
+    fresh = np.zeros((4, 6), dtype=bool)
+    fresh[1, 4] = True
+    reference.replace(new, fresh)
+    assert (block_difference(new, reference.image) == 0).tolist() == fresh.tolist()
+    assert (block_difference(old, reference.image) == 0).tolist() == (~fresh).tolist()
+    assert reference.age.tolist() == (~fresh).astype(int).tolist()
+
+
+def test_age_moves_with_the_block() -> None:
+    reference = PixelReference(picture())
+    reference.follow(pan(0))
+    fresh = np.zeros((4, 6), dtype=bool)
+    fresh[1, 2] = True
+    reference.replace(picture(), fresh)
+    reference.follow(pan(64))  # one block to the right
+    assert np.argwhere(reference.age == 1).tolist() == [[1, 3]]
+
+
+def test_the_frame_given_is_not_kept() -> None:
+    image = picture()
+    reference = PixelReference(image)
+    image[...] = 0
+    assert reference.image.any()

@@ -1,0 +1,115 @@
+"""Objects keep their surroundings fresh, where they moved and a while after they were seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fluxshard_core.errors import InputError
+from fluxshard_core.motion.field import MotionField
+from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.reuse.salience import Salience, grown, moved_boxes
+
+CONFIG = ReuseConfig(
+    salience_threshold=0.1,
+    sure=0.3,
+    weak_interval=3,
+    persistence=2,
+    margin=0.25,
+    min_margin=4.0,
+    max_margin=20.0,
+)
+NOTHING = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+
+
+def boxes(*rows: tuple[float, ...]) -> np.ndarray:
+    return np.array(rows, dtype=np.float32).reshape(-1, 4)
+
+
+def scores(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32)
+
+
+def still() -> MotionField:
+    return MotionField.zero(96, 160)
+
+
+def test_a_box_moves_by_the_median_of_its_valid_blocks() -> None:
+    motion = still()
+    motion.vectors[1, 1:4] = [(40, 8), (48, 8), (400, 400)]
+    motion.valid[1, 3] = False
+    assert moved_boxes(boxes((17, 17, 63, 31)), motion).tolist() == [[28, 19, 74, 33]]
+
+
+def test_a_box_without_known_motion_follows_the_frame() -> None:
+    motion = still()
+    motion.vectors[...] = 12, 0
+    motion.valid[:2] = False
+    assert moved_boxes(boxes((0, 0, 16, 16)), motion).tolist() == [[3, 0, 19, 16]]
+    assert moved_boxes(boxes((1, 2, 3, 4)), MotionField.invalid(32, 32)).tolist() == [[1, 2, 3, 4]]
+
+
+def test_the_margin_grows_with_the_object_within_limits() -> None:
+    sides = grown(boxes((50, 50, 54, 90), (50, 50, 90, 90), (0, 0, 200, 100)), CONFIG)
+    assert sides.tolist() == [[46, 46, 58, 94], [40, 40, 100, 100], [-20, -20, 220, 120]]
+
+
+def test_blocks_near_an_object_get_its_confidence_and_size() -> None:
+    salience = Salience(CONFIG)
+    salience.update(boxes((36, 36, 60, 60), (36, 36, 140, 90)), scores(0.9, 0.5))
+    asked = salience.blocks(6, 10)
+    inner = np.zeros((6, 10), dtype=bool)
+    inner[1:5, 1:5] = True  # 24 px and a margin of 6: pixels 30 to 66
+    outer = np.zeros((6, 10), dtype=bool)
+    outer[1:6, 1:10] = True
+    np.testing.assert_array_equal(asked.confidence == np.float32(0.9), inner)
+    np.testing.assert_array_equal(asked.confidence == np.float32(0.5), outer & ~inner)
+    np.testing.assert_array_equal(asked.size == 24, inner)
+    np.testing.assert_array_equal(asked.size == 54, outer & ~inner)
+    assert np.isinf(asked.size[~outer]).all()
+
+
+def test_an_object_lost_for_one_frame_stays_salient_for_as_long_as_it_persists() -> None:
+    salience = Salience(CONFIG)
+    salience.update(boxes((36, 36, 60, 60)), scores(0.9))
+    seen = []
+    for _ in range(4):
+        salience.follow(still())
+        seen.append(bool(salience.blocks(6, 10).confidence.any()))
+        salience.update(*NOTHING)
+    assert seen == [True, True, True, False]
+
+
+def test_an_object_found_again_is_not_counted_twice_and_starts_anew() -> None:
+    salience = Salience(CONFIG)
+    for _ in range(10):
+        salience.update(boxes((36, 36, 60, 60)), scores(0.9))
+    assert salience.boxes.shape == (1, 4)
+    assert salience.unseen.tolist() == [0]
+
+
+def test_results_too_weak_to_be_salient_are_ignored() -> None:
+    salience = Salience(CONFIG)
+    salience.update(boxes((0, 0, 50, 50), (60, 60, 90, 90)), scores(0.1, 0.09))
+    assert len(salience.boxes) == 1
+
+
+def test_a_weak_object_is_due_every_third_frame_though_it_is_found_in_each() -> None:
+    salience = Salience(CONFIG)
+    due = []
+    for _ in range(9):
+        salience.update(boxes((36, 36, 60, 60)), scores(0.2))
+        salience.follow(still())
+        due.append(bool(salience.blocks(6, 10).confidence.any()))
+    assert due == [False, False, True] * 3
+
+
+def test_boxes_outside_the_frame_mark_nothing() -> None:
+    salience = Salience(CONFIG)
+    salience.update(boxes((-90, -90, -50, -50), (300, 0, 340, 40)), scores(0.9, 0.9))
+    assert not salience.blocks(6, 10).confidence.any()
+
+
+def test_boxes_and_scores_must_fit() -> None:
+    with pytest.raises(InputError, match="2 scores"):
+        Salience(CONFIG).update(boxes((0, 0, 1, 1)), scores(0.5, 0.5))
