@@ -43,5 +43,9 @@ setup(
             "verify = fluxshard_core.commands.verify:command",
         ],
     },
+    # The dense rivals the benchmarks can compare with.
+    extras_require={
+        "bench": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "openvino>=2025.0,<2027"],
+    },
     zip_safe=False,
 )
