@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,8 +16,13 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 def commands_of(*arguments: str) -> list[str]:
     """Return what ``make`` would run, line by line."""
-    command = ["make", "--dry-run", "PYTHON=python3", *arguments]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    command = ["make", "--dry-run", "--no-print-directory", "PYTHON=python3", *arguments]
+    # Inside `make test`, the outer make's flags and variables would be handed on.
+    outside = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    outside = {k: v for k, v in outside.items() if k not in {"VIDEO", "MODEL", "OUT", "ARGS"}}
+    answer = subprocess.run(
+        command, cwd=ROOT, env=outside, capture_output=True, text=True, check=True
+    )
     return answer.stdout.splitlines()
 
 
