@@ -9,6 +9,7 @@ import torch.nn.functional as functional
 
 from fluxshard_core.sparse.nodes import Activation, Pair
 from fluxshard_core.sparse.ops.elementwise import activate
+from fluxshard_core.sparse.ops.packing import PackedWeights
 
 # Post-operations that oneDNN applies while the result is still in registers.
 _FUSED: dict[str, tuple[str, list[float], str]] = {
@@ -53,7 +54,7 @@ class Primitive:
         self._fused: tuple[str, list[float], str] | None = ("none", [], "")
         if activation:
             self._fused = _FUSED.get(activation.kind)
-        self._packed: torch.Tensor | None = None
+        self._packed = PackedWeights(self._pack, self._convolve_unpadded)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -75,12 +76,16 @@ class Primitive:
         return out.permute(0, 2, 3, 1).contiguous()
 
     def batch(self, x: torch.Tensor) -> torch.Tensor:
-        """Convolve ``(n, h, w, in)`` without padding, weights packed for the first shape seen."""
+        """Convolve ``(n, h, w, in)`` without padding, with weights packed once."""
         images = x.permute(0, 3, 1, 2)
-        if self._packed is None:
-            self._packed = self._pack(images) if is_available() else self.weight
-        out = self._convolve(images, self._packed, (0, 0))
+        if is_available():
+            out = self._packed.convolve(images)
+        else:
+            out = self._convolve_unpadded(images, self.weight)
         return out.permute(0, 2, 3, 1).contiguous()
+
+    def _convolve_unpadded(self, images: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return self._convolve(images, weight, (0, 0))
 
     def _pack(self, images: torch.Tensor) -> torch.Tensor:
         nn: Any = torch._C._nn
