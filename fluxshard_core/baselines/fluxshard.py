@@ -19,6 +19,7 @@ from fluxshard_core.motion.encoder import EncoderMotion
 from fluxshard_core.motion.field import BLOCK_SIZE
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.policy import ReusePolicy
+from fluxshard_core.reuse.salience import SPACING
 from fluxshard_core.sparse.executor import Executor
 
 _VECTOR_BYTES = 4
@@ -41,9 +42,12 @@ class FluxShard:
     ) -> None:
         """Prepare; the two thresholds, where given, replace those of ``config``."""
         self._context = context
-        given = {"background_threshold": background_threshold, "fine_threshold": fine_threshold}
-        changes = {name: value for name, value in given.items() if value is not None}
-        self._config = replace(config or ReuseConfig(), **changes)
+        config = config or ReuseConfig()
+        if background_threshold is not None:
+            config = replace(config, background_threshold=background_threshold)
+        if fine_threshold is not None:
+            config = replace(config, fine_threshold=fine_threshold)
+        self._config = config
         self._motion = EncoderMotion()
         self._shape: tuple[int, ...] = ()
 
@@ -64,7 +68,8 @@ class FluxShard:
             run.outputs, letterbox, confidence=confidence, iou=self._context.iou
         )
         boxes = to_input(found.boxes, letterbox)
-        self._policy.settle(image, run.recomputed, boxes, found.scores)
+        points = mask_points(found, letterbox)
+        self._policy.settle(image, run.recomputed, boxes, found.scores, points)
         return MethodResult(
             above(found, self._context.confidence),
             executed=run.executed,
@@ -89,6 +94,25 @@ def to_input(boxes: Float32, letterbox: Letterbox) -> Float32:
     pads = np.array([letterbox.pad_x, letterbox.pad_y] * 2, dtype=np.float32)
     placed: Float32 = boxes * np.array(scale * 2, dtype=np.float32) + pads
     return placed
+
+
+def mask_points(found: Detections, letterbox: Letterbox) -> list[Float32] | None:
+    """Return for each mask its pixels on a grid of ``SPACING``, ``(M, 2)`` ``x, y`` in the
+    network's input, or None without masks. A mask that the grid misses is its box's corner."""
+    if found.masks is None:
+        return None
+    scale = letterbox.content_width / letterbox.original_width
+    step = max(1, round(SPACING / scale))
+    pads = np.array([letterbox.pad_x, letterbox.pad_y], dtype=np.float32)
+    shapes = []
+    for mask in found.masks:
+        rows, cols = np.nonzero(mask.unpack()[::step, ::step])
+        if len(rows) == 0:
+            rows = cols = np.zeros(1, dtype=np.intp)
+        corner = np.array([mask.x, mask.y], dtype=np.float32)
+        original = np.stack([cols, rows], axis=1).astype(np.float32) * step + corner
+        shapes.append(original * np.float32(scale) + pads)
+    return shapes
 
 
 def above(found: Detections, confidence: float) -> Detections:

@@ -93,7 +93,14 @@ class PixelReference:
     def _move(self, shift: Int32) -> None:
         steps = shift.astype(np.int16).repeat(BLOCK_SIZE, axis=1).repeat(BLOCK_SIZE, axis=0)
         places = self._pixels - steps
-        moved = cv2.remap(
-            self.image, places, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+        moved: UInt8 = np.empty_like(self.image)
+        no_fractions: npt.NDArray[np.int16] = np.empty((0, 0), dtype=np.int16)
+        cv2.remap(
+            self.image,
+            places,
+            no_fractions,
+            cv2.INTER_NEAREST,
+            dst=moved,
+            borderMode=cv2.BORDER_REPLICATE,
         )
-        self.image = np.asarray(moved, dtype=np.uint8)
+        self.image = moved

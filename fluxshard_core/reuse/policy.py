@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -65,13 +65,19 @@ class ReusePolicy:
         )
 
     def settle(
-        self, image: UInt8, recomputed: Mapping[Level, Bool], boxes: Float32, scores: Float32
+        self,
+        image: UInt8,
+        recomputed: Mapping[Level, Bool],
+        boxes: Float32,
+        scores: Float32,
+        points: Sequence[Float32] | None = None,
     ) -> None:
         """Remember what was recomputed of ``image`` and what was found.
 
         ``recomputed`` ``(H, W)`` bool cells for every level of the network. ``boxes`` ``(N, 4)``
         ``x1, y1, x2, y2`` in pixels of ``image`` and their ``scores`` ``(N,)``, down to the
-        confidence from which the configuration calls them salient.
+        confidence from which the configuration calls them salient; ``points`` as
+        :meth:`Salience.update` takes them.
         """
         if self._reference is None:
             self._start(image)
@@ -79,7 +85,7 @@ class ReusePolicy:
             finest = min(level for level in recomputed if level.stride in self._strides)
             self._reference.replace(image, _whole_blocks(recomputed[finest], finest.stride))
             self._remap.settle(self._moved, recomputed)
-        self._salience.update(boxes, scores)
+        self._salience.update(boxes, scores, points)
 
     def _start(self, image: UInt8) -> dict[int, Bool]:
         height, width = image.shape[:2]
@@ -106,7 +112,8 @@ def _per_block(moved: LevelMotion, shape: tuple[int, ...]) -> Float32:
     stride = moved.level.stride
     if stride >= BLOCK_SIZE:
         side = stride // BLOCK_SIZE
-        return off.repeat(side, axis=0).repeat(side, axis=1)
+        spread: Float32 = off.repeat(side, axis=0).repeat(side, axis=1)
+        return spread
     side = BLOCK_SIZE // stride
     most: Float32 = off.reshape(shape[0], side, shape[1], side).max(axis=(1, 3))
     return most
@@ -116,5 +123,4 @@ def _whole_blocks(cells: Bool, stride: int) -> Bool:
     """Blocks all of whose cells, finer than a block, are marked."""
     side = BLOCK_SIZE // stride
     rows, cols = cells.shape[0] // side, cells.shape[1] // side
-    whole: Bool = cells.reshape(rows, side, cols, side).all(axis=(1, 3))
-    return whole
+    return np.asarray(cells.reshape(rows, side, cols, side).all(axis=(1, 3)))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from fluxshard_core.errors import InputError
-from fluxshard_core.motion.field import BLOCK_SIZE, MotionField
+from fluxshard_core.motion.field import BLOCK_SIZE, QUARTER_PEL, MotionField
 from fluxshard_core.reuse.config import ReuseConfig
 
 Float32 = npt.NDArray[np.float32]
-Int32 = npt.NDArray[np.int32]
+Bool = npt.NDArray[np.bool_]
+SPACING = 8  # pixels: half a block
 SAME_OBJECT_IOU = 0.5
 
 
@@ -28,13 +31,26 @@ class SalientBlocks:
     size: Float32
 
 
-class Salience:
-    """Boxes of past results that follow the motion and outlive a few frames without a result.
+@dataclass(frozen=True, eq=False)
+class SalientObject:
+    """A past result. ``box`` ``(4,)`` float32 ``x1, y1, x2, y2`` and ``points`` ``(M, 2)`` float32
+    ``x, y``, what it covers every ``SPACING`` pixels, in pixels of the network's input; ``unseen``
+    frames since it was last found, ``stale`` frames since its surroundings were last due."""
 
-    ``boxes`` ``(N, 4)`` float32 ``x1, y1, x2, y2`` in pixels of the network's input, ``scores``
-    ``(N,)`` float32, ``unseen`` ``(N,)`` int32 frames since each was last found, ``stale``
-    ``(N,)`` int32 frames since its surroundings were last due.
-    """
+    box: Float32
+    points: Float32
+    score: float
+    unseen: int = 0
+    stale: int = 0
+
+    @property
+    def size(self) -> float:
+        """The shorter side in pixels."""
+        return float(min(self.box[2:] - self.box[:2]))
+
+
+class Salience:
+    """Past results that follow the motion and outlive a few frames without a result."""
 
     def __init__(self, config: ReuseConfig) -> None:
         self._config = config
@@ -42,91 +58,116 @@ class Salience:
 
     def reset(self) -> None:
         """Forget all objects."""
-        self.boxes: Float32 = np.zeros((0, 4), dtype=np.float32)
-        self.scores: Float32 = np.zeros(0, dtype=np.float32)
-        self.unseen: Int32 = np.zeros(0, dtype=np.int32)
-        self.stale: Int32 = np.zeros(0, dtype=np.int32)
+        self.objects: tuple[SalientObject, ...] = ()
 
     def follow(self, motion: MotionField) -> None:
-        """Move the boxes by one frame's motion."""
-        self.boxes = moved_boxes(self.boxes, motion)
-        self.stale = self.stale + 1
+        """Move the objects by one frame's motion."""
+        self.objects = tuple(_moved(one, motion) for one in self.objects)
 
     def blocks(self, rows: int, cols: int) -> SalientBlocks:
-        """Return what the objects that are due ask of each block."""
+        """Return what the objects that are due ask of each block; they are then no longer stale."""
         config = self._config
-        due = (self.scores >= config.sure) | (self.stale >= config.weak_interval)
-        self.stale[due] = 0
-        boxes, scores = self.boxes[due], self.scores[due]
-        sides = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-        surroundings = grown(boxes, config)
-        return SalientBlocks(
-            painted(surroundings, scores, rows, cols, 0.0),
-            -painted(surroundings, -sides, rows, cols, -np.inf),
-        )
+        confidence = np.zeros((rows, cols), dtype=np.float32)
+        size = np.full((rows, cols), np.inf, dtype=np.float32)
+        objects = []
+        for one in self.objects:
+            if one.score >= config.sure or one.stale >= config.weak_interval:
+                near = surroundings(one.points, margin(one.size, config), rows, cols)
+                confidence[near] = np.maximum(confidence[near], one.score)
+                size[near] = np.minimum(size[near], one.size)
+                one = replace(one, stale=0)
+            objects.append(one)
+        self.objects = tuple(objects)
+        return SalientBlocks(confidence, size)
 
-    def update(self, boxes: Float32, scores: Float32) -> None:
+    def update(
+        self, boxes: Float32, scores: Float32, points: Sequence[Float32] | None = None
+    ) -> None:
         """Take a frame's results; what they do not explain is kept for ``persistence`` frames.
 
-        ``boxes`` ``(N, 4)`` and ``scores`` ``(N,)`` as the attributes. Results below
-        ``salience_threshold`` are ignored.
+        ``boxes`` ``(N, 4)``, ``scores`` ``(N,)`` and, where the model tells shapes, the ``points``
+        that each covers, as in :class:`SalientObject`; without them the whole box counts. Results
+        below ``salience_threshold`` are ignored.
 
-        :raises InputError: if their shapes do not fit.
+        :raises InputError: if the counts do not fit.
         """
-        if boxes.shape != (len(scores), 4):
-            raise InputError(f"{len(scores)} scores for boxes of shape {boxes.shape}")
-        found = scores >= self._config.salience_threshold
-        boxes, scores = boxes[found], scores[found]
-        overlap = _iou(self.boxes, boxes)
-        kept = overlap.max(axis=1, initial=0.0) < SAME_OBJECT_IOU
-        kept &= self.unseen < self._config.persistence
-        same = np.where(overlap >= SAME_OBJECT_IOU, self.stale[:, None], 0)
-        stale = same.max(axis=0, initial=0).astype(np.int32)
-        self.boxes = np.concatenate([boxes, self.boxes[kept]])
-        self.scores = np.concatenate([scores, self.scores[kept]])
-        self.unseen = np.concatenate([np.zeros(len(boxes), np.int32), self.unseen[kept] + 1])
-        self.stale = np.concatenate([stale, self.stale[kept]])
+        counted = scores if points is None else points
+        if boxes.shape != (len(scores), 4) or len(counted) != len(scores):
+            raise InputError(f"{len(scores)} scores, but boxes {boxes.shape}; one of each a result")
+        past = np.array([one.box for one in self.objects], dtype=np.float32).reshape(-1, 4)
+        same = _iou(past, boxes) >= SAME_OBJECT_IOU
+        same &= scores >= self._config.salience_threshold
+        found = []
+        for index in np.flatnonzero(scores >= self._config.salience_threshold).tolist():
+            known = [self.objects[other].stale for other in np.flatnonzero(same[:, index])]
+            shape = box_points(boxes[index]) if points is None else points[index]
+            found.append(
+                SalientObject(
+                    boxes[index], shape, float(scores[index]), stale=max(known, default=0)
+                )
+            )
+        unexplained = (one for one, met in zip(self.objects, same, strict=True) if not met.any())
+        kept = (
+            replace(one, unseen=one.unseen + 1)
+            for one in unexplained
+            if one.unseen < self._config.persistence
+        )
+        self.objects = (*found, *kept)
 
 
-def moved_boxes(boxes: Float32, motion: MotionField) -> Float32:
-    """Move each box ``(N, 4)`` by the median vector of the valid blocks it touches.
+def box_points(box: Float32) -> Float32:
+    """Return points ``(M, 2)`` ``x, y`` all over a box, its edges too, ``SPACING`` pixels apart."""
+    width, height = np.maximum(box[2:] - box[:2], 0)
+    across = np.linspace(box[0], box[2], int(np.ceil(width / SPACING)) + 1)
+    down = np.linspace(box[1], box[3], int(np.ceil(height / SPACING)) + 1)
+    grid = np.stack(np.meshgrid(across, down), axis=-1)
+    return grid.reshape(-1, 2).astype(np.float32)
 
-    A box without one moves by the median of the whole frame, if that has any.
+
+def margin(size: float, config: ReuseConfig) -> float:
+    """Return how many pixels around an object of shorter side ``size`` belong to it."""
+    return min(max(config.margin * size, config.min_margin), config.max_margin)
+
+
+def surroundings(points: Float32, reach: float, rows: int, cols: int) -> Bool:
+    """Return the blocks ``(rows, cols)`` within about ``reach`` pixels of a point."""
+    per_block = BLOCK_SIZE // SPACING
+    ring = int(np.ceil(reach / SPACING))
+    height, width = rows * per_block, cols * per_block
+    at = np.floor(points / SPACING).astype(np.int64) + ring
+    at = at[((at >= 0) & (at < (width + 2 * ring, height + 2 * ring))).all(axis=1)]
+    cells = np.zeros((height + 2 * ring, width + 2 * ring), dtype=np.uint8)
+    cells[at[:, 1], at[:, 0]] = 1
+    if ring:
+        side = 2 * ring + 1
+        cells = np.asarray(cv2.dilate(cells, np.ones((side, side), np.uint8)))
+    inside = cells[ring : ring + height, ring : ring + width]
+    return np.asarray(inside.reshape(rows, per_block, cols, per_block).any(axis=(1, 3)))
+
+
+def _moved(one: SalientObject, motion: MotionField) -> SalientObject:
+    step = median_step(one.box, motion)
+    return replace(
+        one, box=one.box + np.tile(step, 2), points=one.points + step, stale=one.stale + 1
+    )
+
+
+def median_step(box: Float32, motion: MotionField) -> Float32:
+    """Return the median vector ``(dx, dy)`` in pixels of the valid blocks a box touches.
+
+    A box without one moves as the median of the whole frame, if that has any.
     """
-    pixels = motion.pixels()
-    everywhere = pixels[motion.valid]
-    overall = np.median(everywhere, axis=0) if len(everywhere) else np.zeros(2, np.float32)
-    moved = boxes.copy()
-    for box in moved:
-        top, left, bottom, right = _touched(box, motion.rows, motion.cols)
-        inside = pixels[top:bottom, left:right][motion.valid[top:bottom, left:right]]
-        step = np.median(inside, axis=0) if len(inside) else overall
-        box += np.tile(step, 2)
-    return moved
-
-
-def grown(boxes: Float32, config: ReuseConfig) -> Float32:
-    """Grow each box ``(N, 4)`` on all sides by the margin of its size, in pixels."""
-    shorter = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    margin = np.clip(config.margin * shorter, config.min_margin, config.max_margin)[:, None]
-    larger: Float32 = boxes + np.concatenate([-margin, -margin, margin, margin], axis=1)
-    return larger
-
-
-def painted(boxes: Float32, values: Float32, rows: int, cols: int, background: float) -> Float32:
-    """Return per block the highest value of the boxes that touch it, ``(rows, cols)`` float32."""
-    canvas = np.full((rows, cols), background, dtype=np.float32)
-    for index in np.argsort(values, kind="stable"):
-        top, left, bottom, right = _touched(boxes[index], rows, cols)
-        canvas[top:bottom, left:right] = values[index]
-    return canvas
-
-
-def _touched(box: Float32, rows: int, cols: int) -> tuple[int, int, int, int]:
-    """Rows and columns of blocks that a box touches, ``top, left, bottom, right``, in the grid."""
-    low = np.floor(box[:2] / BLOCK_SIZE).clip(0, (cols, rows)).astype(int)
-    high = np.ceil(box[2:] / BLOCK_SIZE).clip(0, (cols, rows)).astype(int)
-    return int(low[1]), int(low[0]), int(high[1]), int(high[0])
+    limits = motion.cols, motion.rows
+    left, top = np.floor(box[:2] / BLOCK_SIZE).clip(0, limits).astype(int)
+    right, bottom = np.ceil(box[2:] / BLOCK_SIZE).clip(0, limits).astype(int)
+    here = slice(top, bottom), slice(left, right)
+    known = motion.vectors[here][motion.valid[here]]
+    if len(known) == 0:
+        known = motion.vectors[motion.valid]
+    if len(known) == 0:
+        return np.zeros(2, dtype=np.float32)
+    step: Float32 = np.median(known, axis=0).astype(np.float32) / QUARTER_PEL
+    return step
 
 
 def _iou(left: Float32, right: Float32) -> Float32:

@@ -8,7 +8,13 @@ import pytest
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import MotionField
 from fluxshard_core.reuse.config import ReuseConfig
-from fluxshard_core.reuse.salience import Salience, grown, moved_boxes
+from fluxshard_core.reuse.salience import (
+    Salience,
+    box_points,
+    margin,
+    median_step,
+    surroundings,
+)
 
 CONFIG = ReuseConfig(
     salience_threshold=0.1,
@@ -38,20 +44,55 @@ def test_a_box_moves_by_the_median_of_its_valid_blocks() -> None:
     motion = still()
     motion.vectors[1, 1:4] = [(40, 8), (48, 8), (400, 400)]
     motion.valid[1, 3] = False
-    assert moved_boxes(boxes((17, 17, 63, 31)), motion).tolist() == [[28, 19, 74, 33]]
+    assert median_step(boxes((17, 17, 63, 31))[0], motion).tolist() == [11, 2]
 
 
 def test_a_box_without_known_motion_follows_the_frame() -> None:
     motion = still()
     motion.vectors[...] = 12, 0
     motion.valid[:2] = False
-    assert moved_boxes(boxes((0, 0, 16, 16)), motion).tolist() == [[3, 0, 19, 16]]
-    assert moved_boxes(boxes((1, 2, 3, 4)), MotionField.invalid(32, 32)).tolist() == [[1, 2, 3, 4]]
+    box = boxes((0, 0, 16, 16))[0]
+    assert median_step(box, motion).tolist() == [3, 0]
+    assert median_step(box, MotionField.invalid(32, 32)).tolist() == [0, 0]
 
 
-def test_the_margin_grows_with_the_object_within_limits() -> None:
-    sides = grown(boxes((50, 50, 54, 90), (50, 50, 90, 90), (0, 0, 200, 100)), CONFIG)
-    assert sides.tolist() == [[46, 46, 58, 94], [40, 40, 100, 100], [-20, -20, 220, 120]]
+def test_objects_follow_the_motion_and_their_points_with_them() -> None:
+    salience = Salience(CONFIG)
+    salience.update(boxes((36, 36, 60, 60)), scores(0.9), [boxes((40, 44, 56, 52)).reshape(2, 2)])
+    motion = still()
+    motion.vectors[...] = 64, -128
+    salience.follow(motion)
+    (one,) = salience.objects
+    assert one.box.tolist() == [52, 4, 76, 28]
+    assert one.points.tolist() == [[56, 12], [72, 20]]
+
+
+@pytest.mark.parametrize(("size", "expected"), [(4, 4), (40, 10), (100, 20)])
+def test_the_margin_grows_with_the_object_within_limits(size: float, expected: float) -> None:
+    assert margin(size, CONFIG) == expected
+
+
+@pytest.mark.parametrize("reach", [0.0, 8.0, 16.0, 40.0])
+def test_surroundings_are_the_blocks_within_reach_of_a_point(reach: float) -> None:
+    point = np.array([[52.0, 44.0]], dtype=np.float32)  # the middle of a cell of 8 px
+    near = surroundings(point, reach, 6, 10)
+    rows, cols = np.indices((6, 10)) * 16
+    cell = 4 + reach  # its cell, and as many whole ones as reach needs
+    expected = (cols < 52 + cell) & (cols + 16 > 52 - cell)
+    expected &= (rows < 44 + cell) & (rows + 16 > 44 - cell)
+    np.testing.assert_array_equal(near, expected)
+
+
+def test_surroundings_reach_into_the_frame_from_outside_it() -> None:
+    point = np.array([[-10.0, 40.0], [900.0, 0.0]], dtype=np.float32)
+    assert np.argwhere(surroundings(point, 16.0, 6, 10)).tolist() == [[1, 0], [2, 0], [3, 0]]
+
+
+def test_a_box_is_covered_without_gaps_up_to_its_edges() -> None:
+    points = box_points(boxes((3, 5, 33, 20))[0])
+    assert points.min(axis=0).tolist() == [3, 5]
+    assert points.max(axis=0).tolist() == [33, 20]
+    assert len(points) == 5 * 3
 
 
 def test_blocks_near_an_object_get_its_confidence_and_size() -> None:
@@ -59,7 +100,7 @@ def test_blocks_near_an_object_get_its_confidence_and_size() -> None:
     salience.update(boxes((36, 36, 60, 60), (36, 36, 140, 90)), scores(0.9, 0.5))
     asked = salience.blocks(6, 10)
     inner = np.zeros((6, 10), dtype=bool)
-    inner[1:5, 1:5] = True  # 24 px and a margin of 6: pixels 30 to 66
+    inner[1:5, 1:5] = True  # 24 px and a margin of 6: pixels 30 to 66, in cells of 8
     outer = np.zeros((6, 10), dtype=bool)
     outer[1:6, 1:10] = True
     np.testing.assert_array_equal(asked.confidence == np.float32(0.9), inner)
@@ -67,6 +108,15 @@ def test_blocks_near_an_object_get_its_confidence_and_size() -> None:
     np.testing.assert_array_equal(asked.size == 24, inner)
     np.testing.assert_array_equal(asked.size == 54, outer & ~inner)
     assert np.isinf(asked.size[~outer]).all()
+
+
+def test_a_shape_keeps_less_fresh_than_its_box() -> None:
+    salience = Salience(CONFIG)
+    corner = np.array([[2.0, 2.0]], dtype=np.float32)
+    salience.update(boxes((0, 0, 150, 90)), scores(0.9), [corner])
+    asked = salience.blocks(6, 10)
+    assert np.argwhere(asked.confidence).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert asked.size[0, 0] == 90
 
 
 def test_an_object_lost_for_one_frame_stays_salient_for_as_long_as_it_persists() -> None:
@@ -84,14 +134,13 @@ def test_an_object_found_again_is_not_counted_twice_and_starts_anew() -> None:
     salience = Salience(CONFIG)
     for _ in range(10):
         salience.update(boxes((36, 36, 60, 60)), scores(0.9))
-    assert salience.boxes.shape == (1, 4)
-    assert salience.unseen.tolist() == [0]
+    assert [one.unseen for one in salience.objects] == [0]
 
 
 def test_results_too_weak_to_be_salient_are_ignored() -> None:
     salience = Salience(CONFIG)
     salience.update(boxes((0, 0, 50, 50), (60, 60, 90, 90)), scores(0.1, 0.09))
-    assert len(salience.boxes) == 1
+    assert len(salience.objects) == 1
 
 
 def test_a_weak_object_is_due_every_third_frame_though_it_is_found_in_each() -> None:
@@ -113,3 +162,5 @@ def test_boxes_outside_the_frame_mark_nothing() -> None:
 def test_boxes_and_scores_must_fit() -> None:
     with pytest.raises(InputError, match="2 scores"):
         Salience(CONFIG).update(boxes((0, 0, 1, 1)), scores(0.5, 0.5))
+    with pytest.raises(InputError, match="1 scores"):
+        Salience(CONFIG).update(boxes((0, 0, 1, 1)), scores(0.5), [])
