@@ -57,7 +57,7 @@ class FeatureStore:
         rows = self._cells.as_strided(
             (self.layout.size - width + 1, width * channels), (channels, 1)
         )
-        out = self._scratch.take((len(segments), width * channels), self._cells.dtype)
+        out = self._scratch.take((segments.shape[0], width * channels), self._cells.dtype)
         torch.index_select(rows, 0, segments, out=out)
         if pad_value != self.pad_value:
             outside = self.layout.outside(tiles, patch)
@@ -84,7 +84,7 @@ class FeatureStore:
         rows = self._cells.as_strided(
             (self.layout.size - width + 1, width * channels), (channels, 1)
         )
-        rows.index_copy_(0, segments, values.reshape(len(segments), width * channels))
+        rows.index_copy_(0, segments, values.reshape(-1, width * channels))
 
     def scatter_cells(self, positions: torch.Tensor, values: torch.Tensor) -> None:
         """Write ``values`` ``(len(positions), C)`` at flat buffer ``positions``."""

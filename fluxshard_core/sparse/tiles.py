@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -43,12 +44,12 @@ class TileGrid:
     level: Level
     size: int
 
-    @property
+    @cached_property
     def tile_shape(self) -> tuple[int, int]:
         """Rows and columns of cells in a tile."""
         return min(self.size, self.level.height), min(self.size, self.level.width)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of tiles."""
         return -(-self.level.height // self.size), -(-self.level.width // self.size)

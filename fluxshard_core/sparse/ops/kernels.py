@@ -69,9 +69,9 @@ class MatrixKernel:
             patches = patches[:, :: self._dilation[0], :: self._dilation[1]]
             height = width = 1
         rows = patches.reshape(n * height * width, -1)
-        missing = -len(rows) % ROW_MULTIPLE
+        missing = -rows.shape[0] % ROW_MULTIPLE
         if missing:
             rows = torch.cat([rows, rows[:1].expand(missing, -1)])
         image = rows.view(1, -1, ROW_MULTIPLE, rows.shape[1])
-        out = self.primitive.batch(image).view(len(rows), -1)
+        out = self.primitive.batch(image).view(rows.shape[0], -1)
         return out[: n * height * width].view(n, height, width, -1)

@@ -26,7 +26,7 @@ class PackedWeights:
 
     def __init__(self, pack: Callable[[torch.Tensor], torch.Tensor], call: Call) -> None:
         self._pack, self._call = pack, call
-        self._orders: list[torch.Tensor] = []
+        self.orders: list[torch.Tensor] = []
         self._met: set[torch.Size] = set()
         self._chosen: dict[torch.Size, torch.Tensor] = {}
         self._best_rate = 0.0
@@ -36,17 +36,17 @@ class PackedWeights:
         shape = images.shape
         if (weights := self._chosen.get(shape)) is not None:
             return self._call(images, weights)
-        if not self._orders:
-            self._orders.append(self._pack(images))
+        if not self.orders:
+            self.orders.append(self._pack(images))
         if shape not in self._met:
             self._met.add(shape)  # the first call also builds the primitive: its time says nothing
-            return self._call(images, self._orders[0])
+            return self._call(images, self.orders[0])
         return self._choose(images)
 
     def _choose(self, images: torch.Tensor) -> torch.Tensor:
-        out, elapsed = self._timed(images, self._orders[0])
+        out, elapsed = self._timed(images, self.orders[0])
         cells = images.shape[0] * images.shape[2] * images.shape[3]
-        chosen = self._orders[0]
+        chosen = self.orders[0]
         if cells / elapsed * _SLOW < self._best_rate:
             chosen, elapsed = self._repack(images, elapsed)
         self._best_rate = max(self._best_rate, cells / elapsed)
@@ -56,15 +56,15 @@ class PackedWeights:
     def _repack(self, images: torch.Tensor, first: float) -> tuple[torch.Tensor, float]:
         fresh = self._pack(images)
         _, wanted = self._timed(images, fresh)
-        times = [first, *(self._timed(images, order)[1] for order in self._orders[1:])]
-        for order, elapsed in zip(self._orders, times, strict=True):
+        times = [first, *(self._timed(images, order)[1] for order in self.orders[1:])]
+        for order, elapsed in zip(self.orders, times, strict=True):
             if elapsed <= wanted * _EQUAL:
                 return order, elapsed
-        if len(self._orders) < MAX_ORDERS:
-            self._orders.append(fresh)
+        if len(self.orders) < MAX_ORDERS:
+            self.orders.append(fresh)
             return fresh, wanted
         fastest = min(range(len(times)), key=times.__getitem__)
-        return self._orders[fastest], times[fastest]
+        return self.orders[fastest], times[fastest]
 
     def _timed(self, images: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, float]:
         started = time.perf_counter()

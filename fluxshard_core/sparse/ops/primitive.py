@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ _FUSED: dict[str, tuple[str, list[float], str]] = {
 }
 
 
+@functools.cache
 def is_available() -> bool:
     """Whether this PyTorch was built with oneDNN's fused convolutions."""
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -61,12 +63,12 @@ class Primitive:
         """Of weights, inputs and outputs."""
         return self.weight.dtype
 
-    @property
-    def geometry(self) -> tuple[object, ...]:
+    @functools.cached_property
+    def geometry(self) -> str:
         """Everything but the values that decides which algorithm runs."""
         kind = self.activation.kind if self.activation else None
         shape = tuple(self.weight.shape)
-        return (shape, self.stride, self.dilation, self.groups, kind, self.dtype)
+        return repr((shape, self.stride, self.dilation, self.groups, kind, self.dtype))
 
     def whole(self, x: torch.Tensor, padding: Pair = (0, 0)) -> torch.Tensor:
         """Convolve a whole map ``(1, H, W, in)``; its shape is met rarely, so nothing is packed."""

@@ -29,14 +29,14 @@ class Stability:
 
         A shape is checked the first time it is met, on some of its own patches.
         """
-        key = (type(kernel), kernel.primitive.geometry, tuple(patches.shape))
+        key = (type(kernel), kernel.primitive.geometry, patches.shape)
         stable = self._known.get(key)
         if stable is False:
             return _in_reference_batches(kernel, patches)
         out = kernel(patches)
         if stable:
             return out
-        sample = torch.linspace(0, len(patches) - 1, kernel.reference_batch).long()
+        sample = torch.linspace(0, patches.shape[0] - 1, kernel.reference_batch).long()
         chosen = patches[sample]
         stable = torch.equal(out[sample], kernel(chosen))
         # Sums of zeros agree in any order: such patches prove nothing.
