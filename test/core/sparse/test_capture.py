@@ -30,6 +30,12 @@ from fluxshard_core.sparse.nodes import (
 from fluxshard_core.sparse.plan import Plan
 
 
+@pytest.fixture(autouse=True)
+def one_thread(two_threads: None) -> None:
+    """Small maps run several times faster on one thread; ``two_threads`` puts the number back."""
+    torch.set_num_threads(1)
+
+
 def activate(x: Tensor, activation: Activation | None) -> Tensor:
     if activation is None:
         return x

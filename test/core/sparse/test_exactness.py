@@ -1,6 +1,6 @@
 """Exact mode equals the dense run bit for bit, whatever the network, the motion and the content.
 
-``FLUXSHARD_EXACTNESS_EXAMPLES`` sets how many random networks each property draws (default 200;
+``FLUXSHARD_EXACTNESS_EXAMPLES`` sets how many random networks each property draws (default 150;
 each runs several frames).
 """
 
@@ -29,7 +29,7 @@ from fluxshard_core.sparse.plan import Plan
 
 Scene = list[tuple[torch.Tensor, MotionField]]
 
-EXAMPLES = int(os.environ.get("FLUXSHARD_EXACTNESS_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("FLUXSHARD_EXACTNESS_EXAMPLES", "150"))
 
 
 def examples(share: float) -> settings:
