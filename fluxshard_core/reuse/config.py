@@ -25,9 +25,11 @@ class ReuseConfig:
 
     ``salience_threshold``: confidence from which a result, even one too weak to be published,
     keeps its surroundings fresh; without that an object whose confidence dips once is never seen
-    again. Below ``sure`` it does so only every ``weak_interval`` frames. ``persistence``: frames
-    after it was last found that it still does. The surroundings reach ``margin`` of the box's
-    shorter side beyond it, in pixels at least ``min_margin`` and at most ``max_margin``.
+    again. Where it is below ``sure``, and so it was long enough, it does so only every
+    ``weak_interval`` frames: trust in it falls to ``trust_decay`` of itself a frame, not at once.
+    ``persistence``: frames after it was last found that it still does. The surroundings reach
+    ``margin`` of the box's shorter side beyond it, in pixels at least ``min_margin`` and at most
+    ``max_margin``.
 
     ``max_age``: frames after which a block is recomputed even if nothing changed there.
     ``cut_share``: share of blocks with new content from which the scene was cut and nothing is
@@ -36,20 +38,21 @@ class ReuseConfig:
     :raises InputError: for a value that means nothing.
     """
 
-    background_threshold: float = 0.1
-    fine_threshold: float = 0.025
+    background_threshold: float = 0.06
+    fine_threshold: float = 0.02
     deep_threshold: float = 0.01
     fine_stride: int = 8
-    residual_share: float = 0.02
+    residual_share: float = 0.05
     reach: int = 16
     salience_threshold: float = 0.1
     sure: float = 0.3
+    trust_decay: float = 0.85
     weak_interval: int = 3
     persistence: int = 4
-    margin: float = 0.1
+    margin: float = 0.2
     min_margin: float = 16.0
-    max_margin: float = 48.0
-    max_age: int = 1000
+    max_margin: float = 64.0
+    max_age: int = 12
     cut_share: float = 0.6
 
     def __post_init__(self) -> None:
@@ -63,6 +66,8 @@ class ReuseConfig:
         for name in ("max_age", "weak_interval"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)} frames; use 1 or more")
+        if self.trust_decay > 1:
+            raise InputError(f"trust_decay is {self.trust_decay}; use at most 1, no decay")
         if self.min_margin > self.max_margin:
             raise InputError(
                 f"min_margin is {self.min_margin} px, above max_margin {self.max_margin}"

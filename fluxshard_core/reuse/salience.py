@@ -33,13 +33,17 @@ class SalientBlocks:
 
 @dataclass(frozen=True, eq=False)
 class SalientObject:
-    """A past result. ``box`` ``(4,)`` float32 ``x1, y1, x2, y2`` and ``points`` ``(M, 2)`` float32
-    ``x, y``, what it covers every ``SPACING`` pixels, in pixels of the network's input; ``unseen``
-    frames since it was last found, ``stale`` frames since its surroundings were last due."""
+    """A past result.
+
+    ``box`` ``(4,)`` float32 ``x1, y1, x2, y2`` and ``points`` ``(M, 2)`` float32 ``x, y``, what it
+    covers every ``SPACING`` pixels, are in pixels of the network's input. ``trust`` is the
+    confidence that it has, or once had and has been losing since; ``unseen`` counts the frames
+    since it was last found, ``stale`` those since its surroundings were last due.
+    """
 
     box: Float32
     points: Float32
-    score: float
+    trust: float
     unseen: int = 0
     stale: int = 0
 
@@ -71,9 +75,9 @@ class Salience:
         size = np.full((rows, cols), np.inf, dtype=np.float32)
         objects = []
         for one in self.objects:
-            if one.score >= config.sure or one.stale >= config.weak_interval:
+            if one.trust >= config.sure or one.stale >= config.weak_interval:
                 near = surroundings(one.points, margin(one.size, config), rows, cols)
-                confidence[near] = np.maximum(confidence[near], one.score)
+                confidence[near] = np.maximum(confidence[near], one.trust)
                 size[near] = np.minimum(size[near], one.size)
                 one = replace(one, stale=0)
             objects.append(one)
@@ -97,18 +101,16 @@ class Salience:
         past = np.array([one.box for one in self.objects], dtype=np.float32).reshape(-1, 4)
         same = _iou(past, boxes) >= SAME_OBJECT_IOU
         same &= scores >= self._config.salience_threshold
-        found = []
+        found, decay = [], self._config.trust_decay
         for index in np.flatnonzero(scores >= self._config.salience_threshold).tolist():
-            known = [self.objects[other].stale for other in np.flatnonzero(same[:, index])]
+            known = [one for one, met in zip(self.objects, same[:, index], strict=True) if met]
             shape = box_points(boxes[index]) if points is None else points[index]
-            found.append(
-                SalientObject(
-                    boxes[index], shape, float(scores[index]), stale=max(known, default=0)
-                )
-            )
+            trust = max([float(scores[index]), *(one.trust * decay for one in known)])
+            stale = max((one.stale for one in known), default=0)
+            found.append(SalientObject(boxes[index], shape, trust, stale=stale))
         unexplained = (one for one, met in zip(self.objects, same, strict=True) if not met.any())
         kept = (
-            replace(one, unseen=one.unseen + 1)
+            replace(one, trust=one.trust * decay, unseen=one.unseen + 1)
             for one in unexplained
             if one.unseen < self._config.persistence
         )

@@ -147,6 +147,7 @@ def test_growing_adds_a_square_and_stops_at_the_frame(reach: int, side: int) -> 
         ({"background_threshold": float("nan")}, "background_threshold"),
         ({"reach": 20}, "multiple of 16"),
         ({"max_age": 0}, "max_age"),
+        ({"trust_decay": 1.5}, "trust_decay"),
         ({"weak_interval": 0}, "weak_interval"),
         ({"min_margin": 50.0, "max_margin": 40.0}, "max_margin"),
     ],

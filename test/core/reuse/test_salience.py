@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ from fluxshard_core.reuse.salience import (
 CONFIG = ReuseConfig(
     salience_threshold=0.1,
     sure=0.3,
+    trust_decay=0.5,
     weak_interval=3,
     persistence=2,
     margin=0.25,
@@ -120,7 +123,7 @@ def test_a_shape_keeps_less_fresh_than_its_box() -> None:
 
 
 def test_an_object_lost_for_one_frame_stays_salient_for_as_long_as_it_persists() -> None:
-    salience = Salience(CONFIG)
+    salience = Salience(replace(CONFIG, trust_decay=1.0))
     salience.update(boxes((36, 36, 60, 60)), scores(0.9))
     seen = []
     for _ in range(4):
@@ -151,6 +154,17 @@ def test_a_weak_object_is_due_every_third_frame_though_it_is_found_in_each() -> 
         salience.follow(still())
         due.append(bool(salience.blocks(6, 10).confidence.any()))
     assert due == [False, False, True] * 3
+
+
+def test_one_weak_frame_does_not_cost_an_object_its_trust() -> None:
+    """Or a dip that reuse itself caused would stop the refresh that could mend it."""
+    salience = Salience(CONFIG)
+    due = []
+    for score in (0.9, 0.2, 0.2, 0.2, 0.2):
+        salience.update(boxes((36, 36, 60, 60)), scores(score))
+        salience.follow(still())
+        due.append(bool(salience.blocks(6, 10).confidence.any()))
+    assert due == [True, True, False, False, True]
 
 
 def test_boxes_outside_the_frame_mark_nothing() -> None:
