@@ -38,8 +38,8 @@ class ReuseConfig:
     :raises InputError: for a value that means nothing.
     """
 
-    background_threshold: float = 0.06
-    fine_threshold: float = 0.02
+    background_threshold: float = 0.1
+    fine_threshold: float = 0.03
     deep_threshold: float = 0.01
     fine_stride: int = 8
     residual_share: float = 0.05
@@ -49,10 +49,10 @@ class ReuseConfig:
     trust_decay: float = 0.85
     weak_interval: int = 3
     persistence: int = 4
-    margin: float = 0.2
+    margin: float = 0.15
     min_margin: float = 16.0
-    max_margin: float = 64.0
-    max_age: int = 12
+    max_margin: float = 48.0
+    max_age: int = 8
     cut_share: float = 0.6
 
     def __post_init__(self) -> None:
