@@ -15,27 +15,33 @@ Bool = npt.NDArray[np.bool_]
 Blocks = Bool | Mapping[int, Bool]
 
 
-def active_tiles(
-    grids: Mapping[Level, TileGrid],
-    moved: Mapping[Level, LevelMotion],
-    blocks: Blocks,
-    residual_limit: float,
-) -> dict[Level, Bool]:
-    """Return the active tiles of every level, one bool per tile of its grid.
+def requested_tiles(grids: Mapping[Level, TileGrid], blocks: Blocks) -> dict[Level, Bool]:
+    """Return the tiles of every level that overlap a requested block.
 
-    ``blocks`` as for :meth:`Executor.run`. ``residual_limit`` as in :class:`ExecutorOptions`.
+    ``blocks`` as for :meth:`Executor.run`; the result has one bool per tile of each grid.
     """
-    active = {}
+    requested = {}
     for level, grid in grids.items():
         wanted = blocks.get(level.stride) if isinstance(blocks, Mapping) else blocks
-        tiles = np.zeros(grid.shape, dtype=np.bool_)
-        if wanted is not None:
-            tiles |= grid.cover_blocks(wanted, BLOCK_SIZE)
-        if level in moved:
-            lost = lost_cells(moved[level], residual_limit)
-            if lost.any():
-                tiles |= grid.cover(lost)
-        active[level] = tiles
+        if wanted is None:
+            requested[level] = np.zeros(grid.shape, dtype=np.bool_)
+        else:
+            requested[level] = grid.cover_blocks(wanted, BLOCK_SIZE)
+    return requested
+
+
+def with_lost_cells(
+    requested: Mapping[Level, Bool],
+    grids: Mapping[Level, TileGrid],
+    moved: Mapping[Level, LevelMotion],
+    residual_limit: float,
+) -> dict[Level, Bool]:
+    """Add the tiles of cells that nothing moved to, ``residual_limit`` as in the options."""
+    active = dict(requested)
+    for level, motion in moved.items():
+        lost = lost_cells(motion, residual_limit)
+        if lost.any():
+            active[level] = active[level] | grids[level].cover(lost)
     return active
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fluxshard_core.sparse.active import active_tiles
+from fluxshard_core.sparse.active import requested_tiles
 from fluxshard_core.sparse.bench_scene import BenchScene, LayoutName
 from fluxshard_core.sparse.executor import Executor
 from fluxshard_core.sparse.ops.backend import CpuBackend
@@ -29,7 +29,11 @@ PROFILED_FRAMES = 8
 _PARTS = (
     ("remap", r"reuse/remap\.py$", r"^(follow|settle)$"),
     ("move caches", r"sparse/feature_cache\.py$", r"^move$"),
-    ("tile lists", r"sparse/(active|tiles)\.py$", r"^(active_tiles|select|cells)$"),
+    (
+        "tile lists",
+        r"sparse/(active|tiles)\.py$",
+        r"^(requested_tiles|with_lost_cells|select|cells)$",
+    ),
     ("gather", r"sparse/store\.py$", r"^(gather|read)$"),
     ("scatter", r"sparse/store\.py$", r"^(scatter|write)$"),
     ("convolution", r"ops/primitive\.py$", r"^(batch|whole)$"),
@@ -174,7 +178,7 @@ class ExecutorBenchmark:
         executor.reset()
         expected = executor.run(self._frame, None, blocks).outputs
         network = executor.network
-        for level, tiles in active_tiles(network.grid, {}, blocks, 1.0).items():
+        for level, tiles in requested_tiles(network.grid, blocks).items():
             cells = torch.from_numpy(network.grid[level].cells(tiles))
             for name in network.cache.names:
                 if network.level[name] == level:

@@ -12,7 +12,7 @@ import torch
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import BLOCK_SIZE, MotionField, block_grid
 from fluxshard_core.reuse.remap import FeatureRemap, Level, LevelMotion
-from fluxshard_core.sparse.active import Blocks, Bool, active_tiles
+from fluxshard_core.sparse.active import Blocks, Bool, requested_tiles, with_lost_cells
 from fluxshard_core.sparse.block_pass import BlockPass
 from fluxshard_core.sparse.dense_pass import run_dense
 from fluxshard_core.sparse.filtered_pass import FilteredPass
@@ -24,6 +24,8 @@ Mode = Literal["exact", "bounded", "block"]
 
 # Executed share of the dense multiply-accumulates above which a dense run is the faster one.
 CROSSING = 0.8
+
+MOSTLY_ACTIVE = "most of the frame is active"
 
 
 @dataclass(frozen=True)
@@ -134,11 +136,14 @@ class Executor:
     def _sparse(
         self, image: torch.Tensor, motion: MotionField | None, blocks: Blocks | None
     ) -> FrameRun:
+        asked = None if blocks is None else requested_tiles(self.network.grid, blocks)
+        if asked is not None and self._is_expensive(asked):
+            return self._dense(image, MOSTLY_ACTIVE)
         height, width = self._frame_shape[2:]
         moved = self._remap.follow(motion or MotionField.zero(height, width))
-        if blocks is None:
+        if asked is None:
             return self._run_filtered(image, moved)
-        return self._run_blocks(image, moved, blocks)
+        return self._run_blocks(image, moved, asked)
 
     def _dense(self, image: torch.Tensor, reason: str) -> FrameRun:
         run_dense(self.network, image)
@@ -146,14 +151,22 @@ class Executor:
         everything = {level: np.ones(level.shape, dtype=np.bool_) for level in self.network.grid}
         return self._result(self._dense_cost, everything, reason)
 
+    def _is_expensive(self, active: Mapping[Level, Bool]) -> bool:
+        """Whether recomputing these tiles costs more than a dense run."""
+        tiles = {level: self.network.grid[level].select(chosen) for level, chosen in active.items()}
+        return self.network.cost(tiles) > self.options.crossing * self._dense_cost
+
     def _run_blocks(
-        self, image: torch.Tensor, moved: Mapping[Level, LevelMotion], blocks: Blocks
+        self,
+        image: torch.Tensor,
+        moved: Mapping[Level, LevelMotion],
+        asked: Mapping[Level, Bool],
     ) -> FrameRun:
         network = self.network
-        active = active_tiles(network.grid, moved, blocks, self.options.residual_limit)
-        tiles = {level: network.grid[level].select(active[level]) for level in active}
-        if self.network.cost(tiles) > self.options.crossing * self._dense_cost:
-            return self._dense(image, "most of the frame is active")
+        active = with_lost_cells(asked, network.grid, moved, self.options.residual_limit)
+        if self._is_expensive(active):
+            return self._dense(image, MOSTLY_ACTIVE)
+        tiles = {level: network.grid[level].select(chosen) for level, chosen in active.items()}
         recomputed = {level: network.grid[level].cells(active[level]) for level in active}
         for level, motion in moved.items():
             network.cache.move(motion, ~recomputed[level])
@@ -165,7 +178,7 @@ class Executor:
     def _run_filtered(self, image: torch.Tensor, moved: Mapping[Level, LevelMotion]) -> FrameRun:
         frame_pass = FilteredPass(self.network, moved, self.options.thresholds)
         if frame_pass.start(image) > self.options.crossing:
-            return self._dense(image, "most of the frame is active")
+            return self._dense(image, MOSTLY_ACTIVE)
         frame_pass.run()
         if self.options.mode == "exact":
             self._remap.reset()

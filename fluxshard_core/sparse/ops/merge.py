@@ -31,9 +31,9 @@ class SliceOperator(_Free):
         self._range = slice(node.start, node.stop)
 
     def apply(self, *values: torch.Tensor) -> torch.Tensor:
-        """Copy the range, so that what follows reads contiguous rows."""
+        """Return a view; most readers copy it into a concatenation or a cache anyway."""
         (x,) = values
-        return x[..., self._range].contiguous()
+        return x[..., self._range]
 
 
 class BinaryOperator(_Free):

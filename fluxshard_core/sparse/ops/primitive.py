@@ -79,7 +79,7 @@ class Primitive:
 
     def batch(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve ``(n, h, w, in)`` without padding, with weights packed once."""
-        images = x.permute(0, 3, 1, 2)
+        images = x.contiguous().permute(0, 3, 1, 2)
         if is_available():
             out = self._packed.convolve(images)
         else:
@@ -108,7 +108,7 @@ class Primitive:
             )
             return activate(self.activation, out) if self.activation else out
         name, scalars, algorithm = self._fused or ("none", [], "")
-        out = torch.ops.mkldnn._convolution_pointwise(
+        out = torch.ops.mkldnn._convolution_pointwise.default(
             images,
             weight,
             self.bias,

@@ -11,7 +11,7 @@ import torch
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import MotionField, block_grid
-from fluxshard_core.sparse.active import active_tiles
+from fluxshard_core.sparse.active import requested_tiles
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions, FrameRun
 from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
@@ -57,7 +57,7 @@ def equal(run: FrameRun, other: FrameRun) -> bool:
 def spoil(executor: Executor, blocks: Any) -> None:
     """Fill every active tile of every cache with NaN."""
     network = executor.network
-    for level, tiles in active_tiles(network.grid, {}, blocks, 1.0).items():
+    for level, tiles in requested_tiles(network.grid, blocks).items():
         cells = torch.from_numpy(network.grid[level].cells(tiles))
         for name in network.cache.names:
             if network.level[name] == level:
