@@ -31,7 +31,7 @@ _PARTS = (
     ("move caches", r"sparse/feature_cache\.py$", r"^move$"),
     (
         "tile lists",
-        r"sparse/(active|tiles)\.py$",
+        r"sparse/(active|tiles|schedule)\.py$",
         r"^(requested_tiles|with_lost_cells|select|cells)$",
     ),
     ("gather", r"sparse/store\.py$", r"^(gather|read)$"),

@@ -11,21 +11,23 @@ import torch
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import BLOCK_SIZE, MotionField, block_grid
-from fluxshard_core.reuse.remap import FeatureRemap, Level, LevelMotion
-from fluxshard_core.sparse.active import Blocks, Bool, requested_tiles, with_lost_cells
+from fluxshard_core.reuse.remap import FeatureRemap, Level
+from fluxshard_core.sparse.active import Blocks, Bool
 from fluxshard_core.sparse.block_pass import BlockPass
 from fluxshard_core.sparse.dense_pass import run_dense
 from fluxshard_core.sparse.filtered_pass import FilteredPass
 from fluxshard_core.sparse.network import Network
 from fluxshard_core.sparse.operators import Backend
 from fluxshard_core.sparse.plan import Plan
+from fluxshard_core.sparse.schedule import (
+    CROSSING,
+    MOSTLY_ACTIVE,
+    RESIDUAL_LIMIT,
+    BlockScheduler,
+    Schedule,
+)
 
 Mode = Literal["exact", "bounded", "block"]
-
-# Executed share of the dense multiply-accumulates above which a dense run is the faster one.
-CROSSING = 0.8
-
-MOSTLY_ACTIVE = "most of the frame is active"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class ExecutorOptions:
     thresholds: Mapping[int, float] = field(default_factory=dict)
     tile_sizes: Mapping[int, int] = field(default_factory=dict)
     crossing: float = CROSSING
-    residual_limit: float = 1.0
+    residual_limit: float = RESIDUAL_LIMIT
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,13 @@ class Executor:
         self.network = Network(plan, backend, self.options.tile_sizes, filtered=filtered)
         spec = plan.tensors[plan.inputs[0]]
         self._frame_shape = (1, spec.channels, spec.height, spec.width)
-        self._remap = FeatureRemap(self.network.moving_levels(filtered=filtered))
+        self._scheduler = BlockScheduler(
+            plan,
+            self.options.tile_sizes,
+            crossing=self.options.crossing,
+            residual_limit=self.options.residual_limit,
+        )
+        self._remap = FeatureRemap(self.network.cached_levels if filtered else ())
         self._computed_strides = {
             plan.tensors[name].stride for node in plan.nodes for name in node.outputs
         } - {0}
@@ -107,7 +115,7 @@ class Executor:
     def reset(self) -> None:
         """Forget the past: the next frame is computed whole."""
         self._pending = "reset"
-        self._remap.reset()
+        self._forget_remainders()
 
     @torch.inference_mode()
     def run(
@@ -129,62 +137,51 @@ class Executor:
         self._check(frame, motion, blocks)
         reason, self._pending = self._pending, "the previous frame failed"
         image = self.network.backend.image(frame)
-        run = self._dense(image, reason) if reason else self._sparse(image, motion, blocks)
+        if reason:
+            run = self._run_dense(image, reason)
+        elif blocks is None:
+            run = self._run_filtered(image, self._motion(motion))
+        else:
+            run = self._run_blocks(image, self._scheduler.next(self._motion(motion), blocks))
         self._pending = ""
         return run
 
-    def _sparse(
-        self, image: torch.Tensor, motion: MotionField | None, blocks: Blocks | None
-    ) -> FrameRun:
-        asked = None if blocks is None else requested_tiles(self.network.grid, blocks)
-        if asked is not None and self._is_expensive(asked):
-            return self._dense(image, MOSTLY_ACTIVE)
-        height, width = self._frame_shape[2:]
-        moved = self._remap.follow(motion or MotionField.zero(height, width))
-        if asked is None:
-            return self._run_filtered(image, moved)
-        return self._run_blocks(image, moved, asked)
+    def _motion(self, motion: MotionField | None) -> MotionField:
+        return motion or MotionField.zero(*self._frame_shape[2:])
 
-    def _dense(self, image: torch.Tensor, reason: str) -> FrameRun:
+    def _run_dense(self, image: torch.Tensor, reason: str) -> FrameRun:
         run_dense(self.network, image)
-        self._remap.reset()
-        everything = {level: np.ones(level.shape, dtype=np.bool_) for level in self.network.grid}
+        self._forget_remainders()
+        everything = self._scheduler.dense(reason).recomputed
         return self._result(self._dense_cost, everything, reason)
 
-    def _is_expensive(self, active: Mapping[Level, Bool]) -> bool:
-        """Whether recomputing these tiles costs more than a dense run."""
-        tiles = {level: self.network.grid[level].select(chosen) for level, chosen in active.items()}
-        return self.network.cost(tiles) > self.options.crossing * self._dense_cost
-
-    def _run_blocks(
-        self,
-        image: torch.Tensor,
-        moved: Mapping[Level, LevelMotion],
-        asked: Mapping[Level, Bool],
-    ) -> FrameRun:
-        network = self.network
-        active = with_lost_cells(asked, network.grid, moved, self.options.residual_limit)
-        if self._is_expensive(active):
-            return self._dense(image, MOSTLY_ACTIVE)
-        tiles = {level: network.grid[level].select(chosen) for level, chosen in active.items()}
-        recomputed = {level: network.grid[level].cells(active[level]) for level in active}
-        for level, motion in moved.items():
+    def _run_blocks(self, image: torch.Tensor, schedule: Schedule) -> FrameRun:
+        if schedule.dense_reason:
+            return self._run_dense(image, schedule.dense_reason)
+        network, recomputed = self.network, schedule.recomputed
+        tiles = {level: network.grid[level].select(on) for level, on in schedule.active.items()}
+        for level, motion in schedule.moved.items():
             network.cache.move(motion, ~recomputed[level])
         frame_pass = BlockPass(network, tiles)
         frame_pass.run(image)
-        self._remap.settle(moved, recomputed)
+        self._scheduler.settle(schedule)
         return self._result(frame_pass.executed, recomputed, "")
 
-    def _run_filtered(self, image: torch.Tensor, moved: Mapping[Level, LevelMotion]) -> FrameRun:
+    def _run_filtered(self, image: torch.Tensor, motion: MotionField) -> FrameRun:
+        moved = self._remap.follow(motion)
         frame_pass = FilteredPass(self.network, moved, self.options.thresholds)
         if frame_pass.start(image) > self.options.crossing:
-            return self._dense(image, MOSTLY_ACTIVE)
+            return self._run_dense(image, MOSTLY_ACTIVE)
         frame_pass.run()
         if self.options.mode == "exact":
             self._remap.reset()
         else:
             self._remap.settle(moved, frame_pass.recomputed)
         return self._result(frame_pass.executed, frame_pass.recomputed, "")
+
+    def _forget_remainders(self) -> None:
+        self._scheduler.reset()
+        self._remap.reset()
 
     def _result(self, executed: int, recomputed: Mapping[Level, Bool], reason: str) -> FrameRun:
         outputs = tuple(self._output(name) for name in self.plan.outputs)

@@ -20,7 +20,7 @@ from fluxshard_core.sparse.operators import (
     WindowOperator,
 )
 from fluxshard_core.sparse.plan import Plan
-from fluxshard_core.sparse.tiles import TileGrid, TileSet
+from fluxshard_core.sparse.tiles import TileGrid, tile_grids
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +72,7 @@ class Network:
             for name, spec in plan.tensors.items()
             if spec.stride
         }
-        self.grid = {
-            level: TileGrid(level, tile_sizes.get(level.stride, default_tile_size(level.stride)))
-            for level in set(self.level.values())
-        }
+        self.grid = tile_grids(plan, tile_sizes)
         self.steps = self._bind()
         self.cache = self._allocate(filtered)
         self.vectors: dict[str, torch.Tensor] = {}
@@ -85,24 +82,10 @@ class Network:
         """Return the tile grid of a tensor's level."""
         return self.grid[self.level[name]]
 
-    def moving_levels(self, *, filtered: bool) -> set[Level]:
-        """Levels whose caches follow the motion.
-
-        The input is replaced whole by every frame; only a filtered pass compares it with the
-        moved one before.
-        """
-        fixed = () if filtered else self.plan.inputs
-        return {self.level[name] for name in self.cache.names if name not in fixed}
-
-    def cost(self, tiles: Mapping[Level, TileSet]) -> int:
-        """Multiply-accumulates of one frame with these active tiles per level."""
-        total = 0
-        for step in self.steps:
-            if isinstance(step, IslandStep):
-                total += step.node.multiply_accumulates
-            else:
-                total += step.operator.multiply_accumulates(tiles[self.level[step.output]])
-        return total
+    @property
+    def cached_levels(self) -> set[Level]:
+        """Levels with a cached map."""
+        return {self.level[name] for name in self.cache.names}
 
     def _bind(self) -> list[Step]:
         last_read: dict[str, int] = {}
@@ -145,16 +128,6 @@ class Network:
                 pad_value = pad_values.get(name, 0.0)
                 cache.add(name, self.backend.store(layout, spec.channels, pad_value))
         return cache
-
-
-def default_tile_size(stride: int) -> int:
-    """Cells a side of a tile.
-
-    At the fine levels 16 pixels of input, one block: the maps are large and have few channels, so
-    what counts is to read each cell once. From stride 8 on single cells: there the arithmetic
-    counts, and rounding an active region up to tiles costs more than copying its halo.
-    """
-    return max(1, 16 // stride) if stride <= 4 else 1
 
 
 def _geometry(node: Node) -> Geometry | None:

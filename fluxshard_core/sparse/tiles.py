@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from fluxshard_core.reuse.remap import Level
+from fluxshard_core.sparse.plan import Plan
 
 Bool = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.intp]
@@ -106,6 +107,12 @@ class TileGrid:
         rows, cols = np.nonzero(tiles)
         return TileSet(self, rows, cols)
 
+    def batch(self, count: int) -> int:
+        """Tiles that an operator computes for ``count`` of them."""
+        # Single cells are multiplied as rows of a matrix, which is fast in multiples of eight.
+        unit = 8 if self.tile_shape == (1, 1) else 1
+        return unit * bucket(-(-count // unit)) if count else 0
+
     def everything(self) -> TileSet:
         """Return all tiles of the level."""
         return self.select(np.ones(self.shape, dtype=np.bool_))
@@ -122,10 +129,7 @@ class TileSet:
     def __init__(self, grid: TileGrid, rows: Index, cols: Index) -> None:
         self.grid = grid
         self.count = len(rows)
-        height, width = grid.tile_shape
-        # Single cells are multiplied as rows of a matrix, which is fast in multiples of eight.
-        unit = 8 if height * width == 1 else 1
-        self.n = unit * bucket(-(-self.count // unit)) if self.count else 0
+        self.n = grid.batch(self.count)
         self._rows, self._cols = rows, cols
         self.top = self._starts(rows, 0)
         self.left = self._starts(cols, 1)
@@ -161,3 +165,24 @@ class TileSet:
         if found is None:
             found = self._shared[key] = compute()
         return found
+
+
+def default_tile_size(stride: int) -> int:
+    """Cells a side of a tile.
+
+    At the fine levels 16 pixels of input, one block: the maps are large and have few channels, so
+    what counts is to read each cell once. From stride 8 on single cells: there the arithmetic
+    counts, and rounding an active region up to tiles costs more than copying its halo.
+    """
+    return max(1, 16 // stride) if stride <= 4 else 1
+
+
+def tile_grids(plan: Plan, tile_sizes: Mapping[int, int]) -> dict[Level, TileGrid]:
+    """Return the grid of every level of ``plan``; ``tile_sizes`` overrides cells a side."""
+    levels = {
+        Level(spec.stride, spec.height, spec.width) for spec in plan.tensors.values() if spec.stride
+    }
+    return {
+        level: TileGrid(level, tile_sizes.get(level.stride, default_tile_size(level.stride)))
+        for level in levels
+    }
