@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -81,6 +81,7 @@ class Executor:
     """One endpoint's network and its caches, for one input size.
 
     Another size or other weights need another executor. Not thread-safe: one frame at a time.
+    ``scheduler`` draws up what block mode does next.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Executor:
         self.network = Network(plan, backend, self.options.tile_sizes, filtered=filtered)
         spec = plan.tensors[plan.inputs[0]]
         self._frame_shape = (1, spec.channels, spec.height, spec.width)
-        self._scheduler = BlockScheduler(
+        self.scheduler = BlockScheduler(
             plan,
             self.options.tile_sizes,
             crossing=self.options.crossing,
@@ -134,25 +135,33 @@ class Executor:
 
         The first frame and the first after :meth:`reset` or after an error are computed whole.
         """
-        self._check(frame, motion, blocks)
-        reason, self._pending = self._pending, "the previous frame failed"
-        image = self.network.backend.image(frame)
-        if reason:
-            run = self._run_dense(image, reason)
-        elif blocks is None:
-            run = self._run_filtered(image, self._motion(motion))
-        else:
-            run = self._run_blocks(image, self._scheduler.next(self._motion(motion), blocks))
-        self._pending = ""
-        return run
+        self._check_frame(frame)
+        self._check_request(motion, blocks)
+        motion = motion or MotionField.zero(*self._frame_shape[2:])
+        if blocks is None:
+            return self._guarded(frame, lambda image: self._run_filtered(image, motion))
+        return self._guarded(
+            frame, lambda image: self._run_blocks(image, self.scheduler.next(motion, blocks))
+        )
 
-    def _motion(self, motion: MotionField | None) -> MotionField:
-        return motion or MotionField.zero(*self._frame_shape[2:])
+    @torch.inference_mode()
+    def execute(self, frame: torch.Tensor, schedule: Schedule) -> FrameRun:
+        """As :meth:`run` in block mode, for a schedule that ``scheduler`` drew up for this frame."""
+        self._check_frame(frame)
+        return self._guarded(frame, lambda image: self._run_blocks(image, schedule))
+
+    def _guarded(self, frame: torch.Tensor, run: Callable[[torch.Tensor], FrameRun]) -> FrameRun:
+        """Run a frame, whole where the caches cannot be trusted."""
+        image = self.network.backend.image(frame)
+        reason, self._pending = self._pending, "the previous frame failed"
+        done = self._run_dense(image, reason) if reason else run(image)
+        self._pending = ""
+        return done
 
     def _run_dense(self, image: torch.Tensor, reason: str) -> FrameRun:
         run_dense(self.network, image)
         self._forget_remainders()
-        everything = self._scheduler.dense(reason).recomputed
+        everything = self.scheduler.dense(reason).recomputed
         return self._result(self._dense_cost, everything, reason)
 
     def _run_blocks(self, image: torch.Tensor, schedule: Schedule) -> FrameRun:
@@ -164,7 +173,7 @@ class Executor:
             network.cache.move(motion, ~recomputed[level])
         frame_pass = BlockPass(network, tiles)
         frame_pass.run(image)
-        self._scheduler.settle(schedule)
+        self.scheduler.settle(schedule)
         return self._result(frame_pass.executed, recomputed, "")
 
     def _run_filtered(self, image: torch.Tensor, motion: MotionField) -> FrameRun:
@@ -180,7 +189,7 @@ class Executor:
         return self._result(frame_pass.executed, frame_pass.recomputed, "")
 
     def _forget_remainders(self) -> None:
-        self._scheduler.reset()
+        self.scheduler.reset()
         self._remap.reset()
 
     def _result(self, executed: int, recomputed: Mapping[Level, Bool], reason: str) -> FrameRun:
@@ -194,9 +203,7 @@ class Executor:
             value = self.network.vectors[name]
         return value.clone().permute(0, 3, 1, 2) if value.ndim == 4 else value.clone()
 
-    def _check(
-        self, frame: torch.Tensor, motion: MotionField | None, blocks: Blocks | None
-    ) -> None:
+    def _check_frame(self, frame: torch.Tensor) -> None:
         if tuple(frame.shape) != self._frame_shape:
             raise InputError(
                 f"frame has shape {tuple(frame.shape)}; this executor was built for "
@@ -205,6 +212,8 @@ class Executor:
         # One pass over the pixels; only a sum that overflowed or met such a value looks closer.
         if not bool(frame.sum().isfinite()) and not bool(frame.isfinite().all()):
             raise InputError("frame contains NaN or infinity")
+
+    def _check_request(self, motion: MotionField | None, blocks: Blocks | None) -> None:
         if motion is not None:
             grid = block_grid(*self._frame_shape[2:], motion.block_size)
             if motion.valid.shape != grid:

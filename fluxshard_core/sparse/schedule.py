@@ -65,12 +65,24 @@ class BlockScheduler:
         """All cached cells are where they belong: a dense run, or none yet."""
         self._remap.reset()
 
+    def follow(self, motion: MotionField) -> dict[Level, LevelMotion]:
+        """Return where every level's cached cells are, ``motion`` counted since the last run."""
+        return self._remap.follow(motion)
+
     def next(self, motion: MotionField, blocks: Blocks) -> Schedule:
         """Return what a frame with ``motion`` since the last one and critical ``blocks`` does."""
         asked = requested_tiles(self.grids, blocks)
         if self._cost(asked) > self._crossing:
             return self.dense(MOSTLY_ACTIVE)
-        moved = self._remap.follow(motion)
+        return self._complete(asked, self.follow(motion))
+
+    def after(self, moved: Mapping[Level, LevelMotion], blocks: Blocks) -> Schedule:
+        """As :meth:`next`, for the motion that ``follow`` already turned into ``moved``."""
+        return self._complete(requested_tiles(self.grids, blocks), moved)
+
+    def _complete(
+        self, asked: Mapping[Level, Bool], moved: Mapping[Level, LevelMotion]
+    ) -> Schedule:
         active = with_lost_cells(asked, self.grids, moved, self._residual_limit)
         cost = self._cost(active)
         if cost > self._crossing:
