@@ -7,6 +7,7 @@ by identity because their fields are arrays.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,6 +45,11 @@ class ShardFrame:
     the frames within an epoch; together they identify the answer. ``stamp_ns`` is the camera's
     stamp. ``model_hash`` must equal the cloud's, ``letterbox`` places the input in the original
     image, ``confidence`` and ``iou`` are the thresholds of the decode, both in [0, 1].
+
+    ``critical`` holds the blocks to recompute at every level of the network, ``(rows, cols)`` bool
+    by cumulative stride, in the blocks of ``shards``; an empty mapping is a dense frame: every
+    block is sent and everything recomputed. ``motion`` is counted since the frame the cloud last
+    answered; invalid blocks have zero vectors, and it has no costs: neither travels.
     """
 
     session: str
@@ -56,6 +62,7 @@ class ShardFrame:
     iou: float
     shards: BlockShards
     motion: MotionField | None = None
+    critical: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         validation.check_shard_frame(self)
@@ -65,8 +72,10 @@ class ShardFrame:
 class InferenceResult:
     """The cloud's answer to the ``ShardFrame`` of the same session, epoch and number.
 
-    ``stage_ms`` holds the cloud's time per stage in milliseconds. A non-empty ``error`` says why
-    there is no answer; the detections are then empty.
+    ``stage_ms`` holds the cloud's time per stage in milliseconds. ``checksum`` is the CRC-32 of
+    the session's reference image after the frame, ``dense`` says whether everything was
+    recomputed, ``compute_ratio`` what was in multiply-accumulates over those of the dense network.
+    A non-empty ``error`` says why there is no answer; the detections are then empty.
     """
 
     session: str
@@ -76,6 +85,9 @@ class InferenceResult:
     detections: Detections = field(default_factory=Detections)
     stage_ms: dict[str, float] = field(default_factory=dict)
     error: str = ""
+    checksum: int = 0
+    dense: bool = True
+    compute_ratio: float = 1.0
 
     def __post_init__(self) -> None:
         validation.check_inference_result(self)

@@ -24,6 +24,7 @@ class ShardFrameMetadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     iou: float
     codec: str
     block_size: int
+    strides: tuple[int, ...]
     sections: tuple[Section, ...]
     motion_block_size: int = 0
 
@@ -35,6 +36,9 @@ class ResultMetadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stamp_ns: int
     stage_ms: dict[str, float]
     error: str
+    checksum: int
+    dense: bool
+    compute_ratio: float
     sections: tuple[Section, ...]
 
 

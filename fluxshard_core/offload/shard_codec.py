@@ -11,6 +11,7 @@ from fluxshard_core.errors import InputError
 from fluxshard_core.offload.limits import BLOCK_SIZE
 from fluxshard_core.offload.messages import BlockShards
 from fluxshard_core.offload.raw_codec import CHANNELS, RawCodec
+from fluxshard_core.offload.still_codec import JpegCodec, WebpCodec
 
 
 class ShardCodec(Protocol):
@@ -33,7 +34,12 @@ class ShardCodec(Protocol):
         ...
 
 
-CODECS: Final[dict[str, ShardCodec]] = {"raw": RawCodec()}
+CODECS: Final[dict[str, ShardCodec]] = {
+    "raw": RawCodec(),
+    "jpeg": JpegCodec(),
+    "webp": WebpCodec(),
+}
+"""The codecs whose shards need nothing but themselves, at their usual quality."""
 
 
 def all_blocks(height: int, width: int, block_size: int = BLOCK_SIZE) -> npt.NDArray[np.int32]:
@@ -53,10 +59,34 @@ def encode(
 
     :raises InputError: for an unknown codec, another dtype or shape, or ids outside the image.
     """
-    writer = _named(codec)
+    return encode_with(_named(codec), codec, image, ids, block_size)
+
+
+def encode_with(
+    writer: ShardCodec,
+    codec: str,
+    image: npt.NDArray[np.uint8],
+    ids: npt.NDArray[np.int32],
+    block_size: int = BLOCK_SIZE,
+) -> BlockShards:
+    """The same with a ``writer`` made by :func:`still_codec` for ``codec``."""
     _check_image(image, block_size)
     _check_range(image, ids, block_size)
     return BlockShards(ids, codec, writer.encode(image, ids, block_size), block_size)
+
+
+def still_codec(name: str, quality: float | None = None) -> ShardCodec:
+    """Return the codec ``name`` at ``quality``, or at its usual one.
+
+    :raises InputError: for an unknown name or a quality the codec does not have.
+    """
+    if quality is None:
+        return _named(name)
+    if name == "jpeg":
+        return JpegCodec(int(quality))
+    if name == "webp":
+        return WebpCodec(int(quality))
+    raise InputError(f"shard codec {name!r} has no quality to set")
 
 
 def decode_into(image: npt.NDArray[np.uint8], shards: BlockShards) -> None:

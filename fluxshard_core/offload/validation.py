@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +11,14 @@ import numpy.typing as npt
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.models.letterbox import MAX_SIDE, Letterbox
+from fluxshard_core.motion.field import MotionField, block_grid
 from fluxshard_core.offload import limits
 
 if TYPE_CHECKING:
     from fluxshard_core.models.detections import Detections, InstanceMask
     from fluxshard_core.offload.messages import BlockShards, InferenceResult, Refusal, ShardFrame
+
+Bool = npt.NDArray[np.bool_]
 
 
 def check_block_shards(shards: BlockShards) -> None:
@@ -41,14 +45,13 @@ def check_shard_frame(frame: ShardFrame) -> None:
     _check_text("model_hash", frame.model_hash, limits.MAX_NAME_BYTES)
     _check_fraction("confidence", frame.confidence)
     _check_fraction("iou", frame.iou)
-    _check_letterbox(frame.letterbox)
-    rows, columns = _block_grid(frame.letterbox, frame.shards.block_size)
+    rows, columns = shard_grid(frame.letterbox, frame.shards.block_size)
     ids = frame.shards.ids
     if len(ids) and ids[-1] >= rows * columns:
         raise InputError(f"shard id {ids[-1]} is outside the {rows}x{columns} grid of blocks")
+    _check_critical(frame.critical, (rows, columns))
     if frame.motion is not None:
-        _check_integer("motion block size", frame.motion.block_size, 1, limits.MAX_BLOCK_SIZE)
-        frame.motion.check_image(frame.letterbox.input_height, frame.letterbox.input_width)
+        _check_motion(frame.motion, frame.letterbox)
 
 
 def check_inference_result(result: InferenceResult) -> None:
@@ -61,6 +64,14 @@ def check_inference_result(result: InferenceResult) -> None:
         _check_text("stage name", name, limits.MAX_NAME_BYTES)
         if not math.isfinite(milliseconds):
             raise InputError(f"stage {name!r} took {milliseconds} ms")
+    _check_integer("checksum", result.checksum, 0, limits.MAX_UINT32)
+    if not isinstance(result.dense, bool):
+        raise InputError(f"dense must be true or false, not {result.dense!r}")
+    if not 0.0 <= result.compute_ratio <= limits.MAX_COMPUTE_RATIO:
+        raise InputError(
+            f"compute_ratio must be within [0, {limits.MAX_COMPUTE_RATIO}], "
+            f"got {result.compute_ratio}"
+        )
     _check_detections(result.detections)
 
 
@@ -92,11 +103,57 @@ def _check_letterbox(letterbox: Letterbox) -> None:
         _check_integer(name, pad, 0, side - content)
 
 
-def _block_grid(letterbox: Letterbox, block_size: int) -> tuple[int, int]:
+def shard_grid(letterbox: Letterbox, block_size: int) -> tuple[int, int]:
+    """Return the ``(rows, cols)`` of the input's blocks after checking both arguments.
+
+    :raises InputError: for a letterbox no image has, or blocks that do not fill the input.
+    """
+    _check_letterbox(letterbox)
+    _check_integer("block_size", block_size, 1, limits.MAX_BLOCK_SIZE)
     height, width = letterbox.input_height, letterbox.input_width
     if height % block_size or width % block_size:
         raise InputError(f"input of {width}x{height} does not divide into {block_size} px blocks")
-    return height // block_size, width // block_size
+    return _few_blocks(height // block_size, width // block_size)
+
+
+def motion_grid(letterbox: Letterbox, block_size: int) -> tuple[int, int]:
+    """Return the ``(rows, cols)`` of a motion field of the input, both arguments checked.
+
+    :raises InputError: for a letterbox no image has, or an absurd block size.
+    """
+    _check_letterbox(letterbox)
+    _check_integer("motion block size", block_size, 1, limits.MAX_BLOCK_SIZE)
+    return _few_blocks(*block_grid(letterbox.input_height, letterbox.input_width, block_size))
+
+
+def _few_blocks(rows: int, columns: int) -> tuple[int, int]:
+    if rows * columns > limits.MAX_BLOCKS:
+        raise InputError(f"{rows}x{columns} blocks, at most {limits.MAX_BLOCKS}: use larger ones")
+    return rows, columns
+
+
+def check_strides(strides: Sequence[int]) -> None:
+    """Raise ``InputError`` unless a network can have levels of these cumulative strides."""
+    if len(strides) > limits.MAX_LEVELS:
+        raise InputError(f"{len(strides)} levels, at most {limits.MAX_LEVELS}")
+    for stride in strides:
+        _check_integer("stride", stride, 1, limits.MAX_STRIDE)
+
+
+def _check_critical(critical: Mapping[int, Bool], grid: tuple[int, int]) -> None:
+    check_strides(tuple(critical))
+    for stride, blocks in critical.items():
+        _check_array(f"critical blocks of stride {stride}", blocks, np.bool_, grid)
+
+
+def _check_motion(motion: MotionField, letterbox: Letterbox) -> None:
+    rows, columns = motion_grid(letterbox, motion.block_size)
+    if motion.valid.shape != (rows, columns):
+        raise InputError(
+            f"motion of {motion.rows}x{motion.cols} blocks for an input of {rows}x{columns}"
+        )
+    if motion.cost is not None or bool(motion.vectors[~motion.valid].any()):
+        raise InputError("motion must come without costs and with zero vectors where invalid")
 
 
 def _check_detections(detections: Detections) -> None:

@@ -41,6 +41,9 @@ def result_metadata(result: InferenceResult, sections: tuple[Section, ...]) -> R
         stamp_ns=result.stamp_ns,
         stage_ms={name: float(spent) for name, spent in result.stage_ms.items()},
         error=result.error,
+        checksum=result.checksum,
+        dense=result.dense,
+        compute_ratio=float(result.compute_ratio),
         sections=sections,
     )
 
@@ -64,6 +67,9 @@ def build_result(
         ),
         stage_ms=metadata.stage_ms,
         error=metadata.error,
+        checksum=metadata.checksum,
+        dense=metadata.dense,
+        compute_ratio=metadata.compute_ratio,
     )
 
 

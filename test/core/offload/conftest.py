@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fluxshard_core.models.detections import Detections, InstanceMask
@@ -38,6 +39,7 @@ def make_frame() -> Callable[..., ShardFrame]:
         epoch: int = 3,
         ids: tuple[int, ...] = (0, 5, 23),
         motion: MotionField | None = None,
+        critical: Mapping[int, npt.NDArray[np.bool_]] | None = None,
     ) -> ShardFrame:
         return ShardFrame(
             session=session,
@@ -50,6 +52,7 @@ def make_frame() -> Callable[..., ShardFrame]:
             iou=0.7,
             shards=shard_codec.encode(image, np.array(ids, dtype=np.int32)),
             motion=motion,
+            critical=critical or {},
         )
 
     return make
@@ -57,13 +60,22 @@ def make_frame() -> Callable[..., ShardFrame]:
 
 @pytest.fixture(scope="session")
 def random_motion() -> MotionField:
-    """A field with fractional, negative and invalid vectors and the source's costs."""
+    """A field with fractional, negative and invalid vectors, as an accumulator makes them."""
     rng = np.random.default_rng(8)
     grid = (HEIGHT // 16, WIDTH // 16)
     valid = rng.random(grid) > 0.3
-    cost = np.where(valid, rng.random(grid), np.nan).astype(np.float32)
     vectors = rng.integers(-32768, 32768, (*grid, 2)).astype(np.int16)
-    return MotionField(vectors, valid, cost)
+    vectors[~valid] = 0
+    return MotionField(vectors, valid)
+
+
+@pytest.fixture(scope="session")
+def random_critical() -> dict[int, npt.NDArray[np.bool_]]:
+    """Critical blocks of three levels, each with all those of the finer ones."""
+    rng = np.random.default_rng(9)
+    finest = rng.random((HEIGHT // 16, WIDTH // 16)) < 0.3
+    middle = finest | (rng.random(finest.shape) < 0.2)
+    return {4: finest, 8: finest.copy(), 32: middle}
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fluxshard_core.models.detections import Detections
@@ -37,6 +38,10 @@ def _assert_same(actual: Any, expected: Any) -> None:
     elif dataclasses.is_dataclass(expected):
         for field in dataclasses.fields(expected):
             _assert_same(getattr(actual, field.name), getattr(expected, field.name))
+    elif isinstance(expected, dict):
+        assert list(actual) == list(expected)
+        for name, value in expected.items():
+            _assert_same(actual[name], value)
     elif isinstance(expected, tuple):
         assert len(actual) == len(expected)
         for one, other in zip(actual, expected, strict=True):
@@ -53,25 +58,35 @@ def _frame_of(kind: Kind, metadata: Any, payload: bytes = b"", session: bytes = 
 
 
 def _result_metadata(*sections: tuple[str, str, list[int]]) -> dict[str, Any]:
-    return {"epoch": 0, "stamp_ns": 0, "stage_ms": {}, "error": "", "sections": sections}
+    return {
+        "epoch": 0,
+        "stamp_ns": 0,
+        "stage_ms": {},
+        "error": "",
+        "checksum": 0,
+        "dense": True,
+        "compute_ratio": 1.0,
+        "sections": sections,
+    }
 
 
 @pytest.mark.parametrize("ids", [(), (0,), (0, 5, 23), tuple(range(24))], ids=len)
 @pytest.mark.parametrize("with_motion", [False, True])
+@pytest.mark.parametrize("dense", [False, True])
 def test_shard_frames_return_bit_for_bit(
     make_frame: Callable[..., ShardFrame],
     random_motion: MotionField,
+    random_critical: dict[int, npt.NDArray[np.bool_]],
     ids: tuple[int, ...],
     with_motion: bool,
+    dense: bool,
 ) -> None:
-    frame = make_frame(2**40, ids=ids, motion=random_motion if with_motion else None)
-    _assert_same(wire.decode(bytes(wire.encode(frame))), frame)
-
-
-def test_motion_without_costs_returns_without_costs(
-    make_frame: Callable[..., ShardFrame], random_motion: MotionField
-) -> None:
-    frame = make_frame(motion=dataclasses.replace(random_motion, cost=None))
+    frame = make_frame(
+        2**40,
+        ids=ids,
+        motion=random_motion if with_motion else None,
+        critical={} if dense else random_critical,
+    )
     _assert_same(wire.decode(bytes(wire.encode(frame))), frame)
 
 
@@ -82,7 +97,17 @@ def test_results_return_bit_for_bit(
     random_detections: Callable[..., Detections], count: int, masks: bool, keypoints: bool
 ) -> None:
     found = random_detections(count, masks=masks, keypoints=keypoints)
-    result = InferenceResult("röbot", 2**32 - 1, 0, 5, found, {"model": 12.25, "decode": 0.5})
+    result = InferenceResult(
+        "röbot",
+        2**32 - 1,
+        0,
+        5,
+        found,
+        {"model": 12.25, "decode": 0.5},
+        checksum=2**32 - 1,
+        dense=False,
+        compute_ratio=0.25,
+    )
     _assert_same(wire.decode(bytes(wire.encode(result))), result)
 
 
@@ -118,7 +143,7 @@ def test_the_largest_array_is_not_copied_to_be_sent(
     ("offset", "value", "error", "named"),
     [
         (0, b"HTTP", MagicError, "magic"),
-        (4, b"\x02", VersionError, "expected 1, got 2"),
+        (4, b"\x01", VersionError, "expected 2, got 1"),
         (5, b"\x09", KindError, "message kind"),
         (6, b"\x01\x00", KindError, "flags"),
         (16, struct.pack("<H", 129), LengthError, "session length"),

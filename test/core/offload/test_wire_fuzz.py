@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -46,12 +48,13 @@ JSON = st.recursive(
 def valid_frames(
     make_frame: Callable[..., ShardFrame],
     random_motion: MotionField,
+    random_critical: dict[int, npt.NDArray[np.bool_]],
     random_detections: Callable[..., Detections],
 ) -> list[bytes]:
     """One frame of every kind, with every optional part."""
     found = random_detections(3, masks=True, keypoints=True)
     messages = [
-        make_frame(motion=random_motion),
+        make_frame(motion=random_motion, critical=random_critical),
         make_frame(ids=()),
         InferenceResult("robot", 1, 2, 3, found, {"model": 1.0}),
         InferenceResult("robot", 1, 2, 3, error="gone"),
@@ -108,7 +111,16 @@ def test_results_with_sections_of_arbitrary_shape(
     sections: list[tuple[str, str, list[int]]], payload: bytes
 ) -> None:
     in_range = [(n, d, [max(-(2**63), min(s, 2**63)) for s in shape]) for n, d, shape in sections]
-    metadata = {"epoch": 0, "stamp_ns": 0, "stage_ms": {}, "error": "", "sections": in_range}
+    metadata = {
+        "epoch": 0,
+        "stamp_ns": 0,
+        "stage_ms": {},
+        "error": "",
+        "checksum": 0,
+        "dense": False,
+        "compute_ratio": 0.5,
+        "sections": in_range,
+    }
     packed = msgspec.msgpack.encode(metadata)
     header = Header(Kind.RESULT, 1, 1, len(packed), len(payload))
     _decode_or_refuse(header.pack(WireLimits()) + b"s" + packed + payload)

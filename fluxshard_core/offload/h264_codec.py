@@ -1,0 +1,133 @@
+"""The ``h264`` shard codec: a live stream whose every picture both ends hold bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import av
+import av.error
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.codeccontext import VideoCodecContext
+
+from fluxshard_core.errors import InputError
+
+UInt8 = npt.NDArray[np.uint8]
+
+_TIME_BASE: Final = Fraction(1, 25)  # rate control never looks at it
+_MAX_QUALITY: Final = 51
+_ALIGNMENT: Final = 128
+
+
+@dataclass(frozen=True)
+class H264Options:
+    """How x264 encodes. ``crf`` 0 to 51, lower is better; the others are x264's own."""
+
+    crf: float = 26.0
+    preset: str = "veryfast"
+
+    def __post_init__(self) -> None:
+        """Refuse a quality that libx264 would clip."""
+        if not 0 <= self.crf <= _MAX_QUALITY:
+            raise InputError(f"H.264 CRF is {self.crf}; use 0 to {_MAX_QUALITY}")
+
+    def x264(self) -> dict[str, str]:
+        """Return the libx264 options: no delay, one reference, P pictures for ever.
+
+        One thread, because more cut a picture into slices: the bytes would depend on the machine.
+        """
+        params = {
+            "bframes": "0",
+            "ref": "1",
+            "keyint": "infinite",
+            "scenecut": "0",
+            "weightp": "0",
+            "threads": "1",
+        }
+        return {
+            "preset": self.preset,
+            "tune": "zerolatency",
+            "crf": str(self.crf),
+            "x264-params": ":".join(f"{name}={value}" for name, value in params.items()),
+        }
+
+
+class H264Decoder:
+    """Pictures of one stream from its packets, ``(H, W, 3)`` uint8 RGB."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.shape = height, width, 3
+        self._decoder = av.CodecContext.create("h264", "r")
+        self._decoder.thread_type, self._decoder.thread_count = "SLICE", 1
+        self._decoder.options = {
+            "flags": "+low_delay",
+            "err_detect": "explode",
+            # Held against the stream's header, in FFmpeg's aligned sizes, before allocating.
+            "max_pixels": str((height + _ALIGNMENT) * (width + _ALIGNMENT)),
+        }
+
+    def decode(self, payload: UInt8) -> UInt8:
+        """Return the one picture a payload brings.
+
+        :raises InputError: if it is damaged, needs a picture this end never got, brings another
+            number of them or one of another size. The stream cannot go on after that.
+        """
+        try:
+            frames = self._decoder.decode(av.Packet(payload.tobytes())) if len(payload) else []
+        except (av.error.FFmpegError, ValueError) as error:
+            raise InputError(f"h264 shards cannot be decoded: {error}") from error
+        if len(frames) != 1:
+            raise InputError(f"h264 shards hold {len(frames)} pictures instead of one")
+        frame = frames[0]
+        if (frame.height, frame.width, 3) != self.shape or frame.format.name != "yuv420p":
+            raise InputError(
+                f"h264 picture is {frame.width}x{frame.height} {frame.format.name}, "
+                f"not {self.shape[1]}x{self.shape[0]} yuv420p"
+            )
+        if frame.is_corrupt:
+            raise InputError("h264 shards are damaged: part of the picture is missing")
+        # Not swscale, whose result depends on the processor: OpenCV's integers do not.
+        return np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420), dtype=np.uint8)
+
+
+class H264Encoder:
+    """A stream, starting with a key picture, and the decoder that shows what the cloud sees."""
+
+    def __init__(self, height: int, width: int, options: H264Options | None = None) -> None:
+        """Open x264 for ``height`` x ``width`` pictures, both even.
+
+        :raises InputError: if libx264 refuses the size or the options.
+        """
+        options = options or H264Options()
+        self.shape = height, width, 3
+        self._count = 0
+        self._encoder = _open_encoder(height, width, options)
+        self._decoder = H264Decoder(height, width)
+
+    def encode(self, image: UInt8) -> tuple[UInt8, UInt8]:
+        """Return the payload ``(bytes,)`` of a ``(H, W, 3)`` uint8 RGB image, and the image that
+        every decoder of the stream makes of it."""
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        # swscale averages chroma, OpenCV takes every other pixel; this side need not be exact.
+        picture = picture.reformat(format="yuv420p")
+        picture.pts = self._count
+        self._count += 1
+        packets = self._encoder.encode(picture)
+        payload = np.frombuffer(b"".join(map(bytes, packets)), dtype=np.uint8)
+        return payload, self._decoder.decode(payload)
+
+
+def _open_encoder(height: int, width: int, options: H264Options) -> VideoCodecContext:
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.height, encoder.width, encoder.pix_fmt = height, width, "yuv420p"
+    encoder.time_base, encoder.framerate = _TIME_BASE, 1 / _TIME_BASE
+    encoder.thread_count = 1
+    encoder.options = options.x264()
+    try:
+        encoder.open()
+    except av.error.FFmpegError as error:
+        raise InputError(f"libx264 refuses {width}x{height} with {options}: {error}") from error
+    return encoder
