@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from std_msgs.msg import Header
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.models.detections import Detections, InstanceMask
 from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.motion.field import MotionField
+from fluxshard_core.offload import block_maps, motion_packing
 from fluxshard_core.offload.messages import BlockShards, InferenceResult, ShardFrame
 from fluxshard_msgs.msg import BlockShards as BlockShardsMsg
 from fluxshard_msgs.msg import InferenceResult as InferenceResultMsg
-from fluxshard_msgs.msg import MotionField as MotionFieldMsg
 from fluxshard_msgs.msg import ShardFrame as ShardFrameMsg
-from fluxshard_ros.arrays import int16_array, numpy_of, uint8_array
+from fluxshard_ros.arrays import numpy_of, uint8_array
 from fluxshard_ros.stamps import header_of, nanoseconds
 
 _LETTERBOX_FIELDS = (
@@ -30,15 +29,16 @@ _LETTERBOX_FIELDS = (
 
 def shard_frame_message(frame: ShardFrame) -> ShardFrameMsg:
     """A request to the cloud as a ROS message."""
-    header = header_of(frame.stamp_ns, "")
     shards = BlockShardsMsg(
         block_size=frame.shards.block_size,
-        block_ids=frame.shards.ids.astype(np.uint32),
+        strides=sorted(frame.critical),
+        blocks=uint8_array(block_maps.pack(frame)),
         codec=frame.shards.codec,
         payload=uint8_array(frame.shards.payload),
     )
+    motion = np.zeros(0, np.uint8) if frame.motion is None else motion_packing.pack(frame.motion)
     return ShardFrameMsg(
-        header=header,
+        header=header_of(frame.stamp_ns, ""),
         session=frame.session,
         epoch=frame.epoch,
         frame_number=frame.number,
@@ -46,61 +46,37 @@ def shard_frame_message(frame: ShardFrame) -> ShardFrameMsg:
         **{name: getattr(frame.letterbox, name) for name in _LETTERBOX_FIELDS},
         confidence=frame.confidence,
         iou=frame.iou,
-        has_motion=frame.motion is not None,
-        motion=_motion_message(frame.motion, header),
+        motion_block_size=0 if frame.motion is None else frame.motion.block_size,
+        motion=uint8_array(motion),
         shards=shards,
     )
 
 
 def shard_frame_of(message: ShardFrameMsg) -> ShardFrame:
     """The request a message carries; ``InputError`` when its fields do not fit together."""
-    shards = BlockShards(
-        ids=numpy_of(message.shards.block_ids, np.uint32).astype(np.int32),
-        codec=message.shards.codec,
-        payload=numpy_of(message.shards.payload, np.uint8),
-        block_size=message.shards.block_size,
-    )
+    letterbox = Letterbox(**{name: getattr(message, name) for name in _LETTERBOX_FIELDS})
+    block_size = message.shards.block_size
+    maps = numpy_of(message.shards.blocks, np.uint8)
+    ids, critical = block_maps.unpack(maps, letterbox, block_size, list(message.shards.strides))
+    payload = numpy_of(message.shards.payload, np.uint8)
     return ShardFrame(
         session=message.session,
         epoch=message.epoch,
         number=message.frame_number,
         stamp_ns=nanoseconds(message.header.stamp),
         model_hash=message.model_hash,
-        letterbox=Letterbox(**{name: getattr(message, name) for name in _LETTERBOX_FIELDS}),
+        letterbox=letterbox,
         confidence=message.confidence,
         iou=message.iou,
-        shards=shards,
-        motion=_motion_of(message.motion) if message.has_motion else None,
+        shards=BlockShards(ids, message.shards.codec, payload, block_size),
+        motion=_motion_of(message, letterbox) if message.motion_block_size else None,
+        critical=critical,
     )
 
 
-def _motion_message(field: MotionField | None, header: Header) -> MotionFieldMsg:
-    if field is None:
-        return MotionFieldMsg(header=header)
-    rows, cols = field.valid.shape
-    return MotionFieldMsg(
-        header=header,
-        block_size=field.block_size,
-        rows=rows,
-        cols=cols,
-        vectors=int16_array(field.vectors),
-        valid=uint8_array(np.packbits(field.valid.reshape(-1))),
-    )
-
-
-def _motion_of(message: MotionFieldMsg) -> MotionField:
-    rows, cols = message.rows, message.cols
-    vectors = numpy_of(message.vectors, np.int16)
-    packed = numpy_of(message.valid, np.uint8)
-    if vectors.size != rows * cols * 2 or packed.size != -(-rows * cols // 8):
-        raise InputError(
-            f"motion field of {rows} x {cols} blocks with {vectors.size} components and "
-            f"{packed.size} validity bytes"
-        )
-    valid = np.unpackbits(packed, count=rows * cols).astype(np.bool_)
-    return MotionField(
-        vectors.reshape(rows, cols, 2), valid.reshape(rows, cols), block_size=message.block_size
-    )
+def _motion_of(message: ShardFrameMsg, letterbox: Letterbox) -> MotionField:
+    packed = numpy_of(message.motion, np.uint8)
+    return motion_packing.unpack(packed, letterbox, message.motion_block_size)
 
 
 def inference_result_message(result: InferenceResult) -> InferenceResultMsg:
@@ -126,6 +102,9 @@ def inference_result_message(result: InferenceResult) -> InferenceResultMsg:
         keypoints=np.zeros(0, dtype=np.float32) if keypoints is None else keypoints.reshape(-1),
         stage_names=list(result.stage_ms),
         stage_ms=list(result.stage_ms.values()),
+        checksum=result.checksum,
+        dense=result.dense,
+        compute_ratio=result.compute_ratio,
     )
 
 
@@ -156,6 +135,9 @@ def inference_result_of(message: InferenceResultMsg) -> InferenceResult:
         detections=detections,
         stage_ms=dict(zip(message.stage_names, map(float, message.stage_ms), strict=False)),
         error=message.error,
+        checksum=message.checksum,
+        dense=message.dense,
+        compute_ratio=message.compute_ratio,
     )
 
 

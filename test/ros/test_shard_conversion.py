@@ -25,9 +25,10 @@ RNG = np.random.default_rng(7)
 def shard_frame(*, with_motion: bool) -> ShardFrame:
     image = RNG.integers(0, 256, (64, 96, 3), dtype=np.uint8)
     ids = np.array([0, 3, 7, 23], dtype=np.int32)
-    motion = MotionField(
-        RNG.integers(-200, 200, (4, 6, 2), dtype=np.int16), RNG.random((4, 6)) < 0.7
-    )
+    valid = RNG.random((4, 6)) < 0.7
+    vectors = RNG.integers(-200, 200, (4, 6, 2), dtype=np.int16)
+    motion = MotionField(np.where(valid[..., None], vectors, 0).astype(np.int16), valid)
+    critical = {8: RNG.random((4, 6)) < 0.3, 32: RNG.random((4, 6)) < 0.6}
     return ShardFrame(
         session="robot",
         epoch=3,
@@ -39,6 +40,7 @@ def shard_frame(*, with_motion: bool) -> ShardFrame:
         iou=0.7,
         shards=shard_codec.encode(image, ids),
         motion=motion if with_motion else None,
+        critical=critical if with_motion else {},
     )
 
 
@@ -53,7 +55,17 @@ def inference_result(count: int, *, masks: bool, keypoints: bool) -> InferenceRe
         else None,
         keypoints=RNG.random((count, 17, 3), dtype=np.float32) if keypoints else None,
     )
-    return InferenceResult("robot", 1, 5, 17, detections, {"infer": 12.5, "decode": 0.25})
+    return InferenceResult(
+        "robot",
+        1,
+        5,
+        17,
+        detections,
+        {"infer": 12.5, "decode": 0.25},
+        checksum=2**32 - 1,
+        dense=False,
+        compute_ratio=0.3,
+    )
 
 
 @pytest.mark.parametrize("with_motion", [False, True])
@@ -74,6 +86,9 @@ def test_a_shard_frame_comes_back_as_it_was(with_motion: bool) -> None:
     assert all(getattr(back, name) == getattr(frame, name) for name in names)
     assert np.array_equal(back.shards.ids, frame.shards.ids)
     assert np.array_equal(back.shards.payload, frame.shards.payload)
+    assert list(back.critical) == list(frame.critical)
+    for stride, blocks in frame.critical.items():
+        assert np.array_equal(back.critical[stride], blocks)
     if with_motion:
         assert back.motion is not None
         assert np.array_equal(back.motion.vectors, frame.motion.vectors)
@@ -92,6 +107,7 @@ def test_an_inference_result_comes_back_as_it_was(count: int, masks: bool, keypo
     found, expected = back.detections, result.detections
     assert (back.session, back.epoch, back.number) == ("robot", 1, 5)
     assert back.stage_ms == result.stage_ms
+    assert (back.checksum, back.dense, back.compute_ratio) == (2**32 - 1, False, 0.3)
     for name in ("boxes", "scores", "class_ids"):
         assert np.array_equal(getattr(found, name), getattr(expected, name))
     if masks:
@@ -106,8 +122,10 @@ def test_an_inference_result_comes_back_as_it_was(count: int, masks: bool, keypo
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("block_ids", [5, 4]),
-        ("block_ids", [0, 1, 2, 2**31]),
+        ("blocks", []),
+        ("blocks", [5, 4]),
+        ("strides", [8]),
+        ("strides", [0] * 9),
         ("codec", "none such"),
         ("block_size", 0),
     ],
@@ -121,7 +139,7 @@ def test_broken_shards_are_refused(field: str, value: object) -> None:
 
 def test_a_motion_field_of_the_wrong_size_is_refused() -> None:
     message = shard_frame_message(shard_frame(with_motion=True))
-    message.motion.rows = 5
+    message.motion_block_size = 8
     with pytest.raises(InputError, match="motion field"):
         shard_frame_of(message)
 
