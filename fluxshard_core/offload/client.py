@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import threading
+from time import monotonic
 from types import TracebackType
 
+from fluxshard_core.offload.addresses import check_port, connect_address
+from fluxshard_core.offload.backoff import Backoff
+from fluxshard_core.offload.circuit_breaker import Circuit, CircuitBreaker
+from fluxshard_core.offload.client_config import ClientConfig, LinkCounters
 from fluxshard_core.offload.client_connection import request_key
-from fluxshard_core.offload.client_link import ClientConfig, ClientLink
+from fluxshard_core.offload.client_link import ClientLink
 from fluxshard_core.offload.loop_thread import LoopThread
-from fluxshard_core.offload.loopback import check_port, loopback_address
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
+from fluxshard_core.offload.security import ClientSecurity
 from fluxshard_core.offload.transport import LinkDown, LinkTimeout
-from fluxshard_core.offload.wire import encode
+from fluxshard_core.offload.wire import EncodedFrame, encode
 
 
 class TcpTransport:
@@ -21,23 +27,37 @@ class TcpTransport:
     Connecting begins at once in the background and goes on for as long as it takes; nothing
     waits for it but an ``infer`` during the very first attempt, within its own deadline.
 
-    :raises InputError: for a host that is not a loopback address, or a port out of range.
+    :param security: TLS and this robot's proof; without it only loopback may be connected to.
+    :raises SecurityError: for a host beyond loopback without TLS and a proof, and for
+        certificates that cannot be used.
+    :raises InputError: for a port out of range.
     """
 
-    def __init__(self, host: str, port: int, config: ClientConfig | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        config: ClientConfig | None = None,
+        security: ClientSecurity | None = None,
+    ) -> None:
         check_port(port, lowest=1)
-        address = loopback_address(host)
+        address = connect_address(host, security)
         self._config = config or ClientConfig()
+        pauses = Backoff(self._config.first_pause_s, self._config.max_pause_s)
+        self._breaker = CircuitBreaker(self._config.late_limit, pauses)
         self._lock = threading.Lock()
         self._closed = False
         self._loop_thread = LoopThread("fluxshard-client")
-        self._link = self._loop_thread.submit(
-            ClientLink.start(address, port, self._config)
-        ).result()
+        link = ClientLink.start(address, port, self._config, security, host)
+        try:
+            self._link = self._loop_thread.submit(link).result()
+        except BaseException:
+            self._loop_thread.stop()
+            raise
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection now."""
+        """Whether there is a connection now, on which the cloud answered the greeting."""
         return self._link.connection is not None
 
     @property
@@ -50,17 +70,54 @@ class TcpTransport:
         """Bytes received since the transport was made, framing included."""
         return self._link.traffic.rx_bytes
 
+    @property
+    def counters(self) -> LinkCounters:
+        """A copy of the counts, as they are now."""
+        return dataclasses.replace(self._link.counters)
+
+    @property
+    def circuit(self) -> Circuit:
+        """Whether requests are sent: not while the last ones had no answer in time."""
+        return self._breaker.state(monotonic())
+
     def infer(self, frame: ShardFrame, timeout_s: float) -> InferenceResult:
         """Send a frame and wait for its answer, at most ``timeout_s`` seconds.
 
         The frame's arrays must not be changed afterwards: they may still be on their way out.
 
-        :raises LinkDown: at once without a connection, or when it breaks while waiting.
+        :raises LinkDown: at once without a connection or after too many timeouts in a row; or
+            when the connection breaks while waiting.
         :raises LinkTimeout: when the deadline passes first; a later answer is discarded.
         :raises RemoteRefused: when the server refuses the request or the connection.
         :raises InputError: when another thread already waits for the same frame.
         """
         encoded = encode(frame, self._config.wire_limits)
+        pause_s = self._breaker.admit(monotonic())
+        if pause_s > 0.0:
+            self._link.counters.not_sent += 1
+            raise LinkDown(f"the cloud answers too late; it is tried again in {pause_s:.1f} s")
+        try:
+            result = self._exchange(frame, encoded, timeout_s)
+        except LinkTimeout:
+            self._link.counters.timeouts += 1
+            self._breaker.timed_out(monotonic())
+            raise
+        except BaseException:
+            self._breaker.abandoned()
+            raise
+        self._breaker.answered()
+        return result
+
+    def close(self) -> None:
+        """Drop the connection and end the thread; calls that wait raise ``LinkDown``."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._loop_thread.stop()
+
+    def _exchange(
+        self, frame: ShardFrame, encoded: EncodedFrame, timeout_s: float
+    ) -> InferenceResult:
         with self._lock:
             if self._closed:
                 raise LinkDown("the transport is closed")
@@ -74,13 +131,6 @@ class TcpTransport:
             ) from None
         except concurrent.futures.CancelledError:
             raise LinkDown("the transport was closed while waiting") from None
-
-    def close(self) -> None:
-        """Drop the connection and end the thread; calls that wait raise ``LinkDown``."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._loop_thread.stop()
 
     def __enter__(self) -> TcpTransport:
         return self

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
+from typing import Final
 
 from fluxshard_core.errors import InputError
+from fluxshard_core.offload.client_config import ClientConfig, LinkCounters
 from fluxshard_core.offload.framing import FrameProtocol, Traffic
-from fluxshard_core.offload.header import Header, WireLimits
+from fluxshard_core.offload.header import Header, Kind
+from fluxshard_core.offload.hello import hello
 from fluxshard_core.offload.messages import InferenceResult, Refusal, ShardFrame
+from fluxshard_core.offload.security import explain
 from fluxshard_core.offload.transport import LinkDown, LinkError, RemoteRefused
 from fluxshard_core.offload.wire import EncodedFrame, decode_body
 from fluxshard_core.offload.wire_errors import KindError, WireError
 
 Key = tuple[str, int, int]
+
+_REMEMBERED_ANSWERS: Final = 64
+"""Answered requests known by their key, to tell an answer that comes twice from a late one."""
 
 _log = logging.getLogger(__name__)
 
@@ -26,17 +34,32 @@ def request_key(message: ShardFrame | InferenceResult) -> Key:
 class ClientConnection(FrameProtocol):
     """Lives on the client's event loop. ``lost`` resolves to the reason once it is over."""
 
-    def __init__(self, wire_limits: WireLimits, traffic: Traffic, silence_limit_s: float) -> None:
-        super().__init__(wire_limits, traffic)
+    def __init__(self, config: ClientConfig, traffic: Traffic, counters: LinkCounters) -> None:
+        super().__init__(config.wire_limits, traffic)
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = self._loop.create_future()
-        self.answered = False
+        self.proven = False  # it answered, and was not refused since
+        self._counters = counters
+        self._admitted: asyncio.Future[None] = self._loop.create_future()
         self._waiting: dict[Key, asyncio.Future[InferenceResult]] = {}
+        self._answered: deque[Key] = deque(maxlen=_REMEMBERED_ANSWERS)
         self._writable = asyncio.Event()
         self._writable.set()
-        self._silence_limit_s = silence_limit_s
+        self._silence_limit_s = config.silence_limit_s
         self._unheard_since_s: float | None = None  # first request since the last byte heard
         self._reason = "the cloud closed the connection"
+
+    async def greet(self, proof: bytes) -> None:
+        """Say hello with the token's proof, or none, and wait until the cloud answers.
+
+        A connection that is not answered never carries a frame: a cloud that hangs, or a wire
+        that only seems to be there, costs the robot no deadline.
+
+        :raises LinkDown: when the connection is lost first.
+        :raises RemoteRefused: when the cloud does not admit this robot.
+        """
+        self.send(hello(proof))
+        await self._admitted
 
     async def exchange(self, key: Key, frame: EncodedFrame) -> InferenceResult:
         """Send one request and wait for its answer; cancelling gives the request up.
@@ -74,14 +97,13 @@ class ClientConnection(FrameProtocol):
 
     def frame_received(self, header: Header, body: bytearray) -> None:
         """Hand an answer to who waits for it; nobody waits any more for a late one."""
+        if header.kind is Kind.HELLO:
+            if not self._admitted.done():
+                self._admitted.set_result(None)
+            return
         message = decode_body(header, body)
         if isinstance(message, InferenceResult):
-            self.answered = True
-            waiter = self._waiting.get(request_key(message))
-            if waiter is None or waiter.done():
-                _log.debug("late answer to frame %d discarded", message.number)
-            else:
-                waiter.set_result(message)
+            self._answer(message)
         elif isinstance(message, Refusal):
             self._refused(message)
         else:
@@ -102,23 +124,46 @@ class ClientConnection(FrameProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""
         if exc is not None:
-            self._reason = f"the connection broke ({exc})"
+            self._reason = f"the connection broke ({explain(exc)})"
+        elif not self._admitted.done():
+            self._reason = (
+                "the cloud closed the connection before it admitted this robot: its log says why "
+                "(does it know this robot's certificate?)"
+            )
         self._fail_all(LinkDown(self._reason))
         self._writable.set()
         if not self.lost.done():
             self.lost.set_result(self._reason)
 
+    def _answer(self, result: InferenceResult) -> None:
+        self.proven = True
+        key = request_key(result)
+        waiter = self._waiting.get(key)
+        if waiter is not None and not waiter.done():
+            self._answered.append(key)
+            waiter.set_result(result)
+        elif key in self._answered:
+            self._counters.duplicate_answers += 1
+            _log.debug("second answer to frame %d discarded", result.number)
+        else:
+            self._counters.late_answers += 1
+            _log.debug("late answer to frame %d discarded", result.number)
+
     def _refused(self, refusal: Refusal) -> None:
         error = RemoteRefused(f"the cloud refused: {refusal.reason}")
         if not refusal.session:
-            self._reason = str(error)
+            self.proven = False
             self._fail_all(error)
+            self.hang_up(str(error))
             return
         for (session, _, number), waiter in self._waiting.items():
             if (session, number) == (refusal.session, refusal.number) and not waiter.done():
                 waiter.set_exception(error)
 
     def _fail_all(self, error: LinkError) -> None:
+        if not self._admitted.done():
+            self._admitted.set_exception(error)
+            self._admitted.exception()  # who greets may have given up: no warning then
         for waiter in self._waiting.values():
             if not waiter.done():
                 waiter.set_exception(error)

@@ -4,51 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+import ssl
 
 from fluxshard_core.offload.backoff import Backoff
+from fluxshard_core.offload.client_config import ClientConfig, LinkCounters
 from fluxshard_core.offload.client_connection import ClientConnection, Key
 from fluxshard_core.offload.framing import Traffic
-from fluxshard_core.offload.header import WireLimits
 from fluxshard_core.offload.messages import InferenceResult
-from fluxshard_core.offload.transport import LinkDown
+from fluxshard_core.offload.security import ClientSecurity, explain
+from fluxshard_core.offload.transport import LinkDown, LinkError
 from fluxshard_core.offload.wire import EncodedFrame
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ClientConfig:
-    """Pauses between attempts double from ``first_retry_s`` to ``max_retry_s``, less a jitter.
-
-    A connection on which a request timed out and nothing at all was heard for
-    ``silence_limit_s``, which must exceed the longest inference, is closed and made again.
-    """
-
-    connect_timeout_s: float = 2.0
-    first_retry_s: float = 0.05
-    max_retry_s: float = 2.0
-    silence_limit_s: float = 2.0
-    wire_limits: WireLimits = field(default_factory=WireLimits)
-
-
 class ClientLink:
     """Lives on the client's event loop, where one task keeps it connected."""
 
-    def __init__(self, host: str, port: int, config: ClientConfig) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        config: ClientConfig,
+        context: ssl.SSLContext | None,
+        proof: bytes,
+        server_name: str,
+    ) -> None:
         self.traffic = Traffic()
+        self.counters = LinkCounters()
         self.connection: ClientConnection | None = None
         self._where = f"{host} port {port}"
         self._address = (host, port)
         self._config = config
+        self._context = context
+        self._proof = proof
+        self._server_name = server_name
         self._reason = "not connected yet"
         self._first_attempt = asyncio.Event()
         self._task = asyncio.create_task(self._maintain(), name="fluxshard-link")
 
     @classmethod
-    async def start(cls, host: str, port: int, config: ClientConfig) -> ClientLink:
-        """Return a link that has begun to connect; call it on the loop it is to live on."""
-        return cls(host, port, config)
+    async def start(
+        cls, host: str, port: int, config: ClientConfig, security: ClientSecurity | None, name: str
+    ) -> ClientLink:
+        """Return a link that has begun to connect; call it on the loop it is to live on.
+
+        ``name`` is the host as the user wrote it, which the cloud's certificate must contain.
+        """
+        if security is None:
+            return cls(host, port, config, None, b"", name)
+        # Only a cloud whose certificate was checked gets to see the token.
+        proof = security.token.proof if security.token else b""
+        return cls(host, port, config, security.context(), proof, name)
 
     async def exchange(self, key: Key, frame: EncodedFrame) -> InferenceResult:
         """Send a request and wait for the answer; only the very first attempt is waited for.
@@ -66,11 +73,13 @@ class ClientLink:
         while True:
             try:
                 connection = await self._connect()
-            except (OSError, asyncio.TimeoutError) as error:
-                self._reason = str(error) or "the attempt timed out"
+            except asyncio.TimeoutError:
+                self._failed("it did not answer in time")
+            except (OSError, LinkError) as error:
+                self._failed(explain(error))
             else:
                 await self._use(connection)
-                if connection.answered:
+                if connection.proven:
                     backoff.reset()
             self._first_attempt.set()
             await asyncio.sleep(backoff.next_delay())
@@ -86,20 +95,31 @@ class ClientLink:
             self.connection = None
             connection.hang_up("the transport is closed")
 
+    def _failed(self, reason: str) -> None:
+        if reason != self._reason:
+            _log.warning("no connection to the cloud at %s: %s", self._where, reason)
+        self._reason = reason
+
     async def _connect(self) -> ClientConnection:
-        config = self._config
+        return await asyncio.wait_for(self._open(), self._config.connect_timeout_s)
+
+    async def _open(self) -> ClientConnection:
         host, port = self._address
-        transport, connection = await asyncio.wait_for(
-            asyncio.get_running_loop().create_connection(
-                lambda: ClientConnection(config.wire_limits, self.traffic, config.silence_limit_s),
-                host,
-                port,
-            ),
-            config.connect_timeout_s,
+        transport, connection = await asyncio.get_running_loop().create_connection(
+            lambda: ClientConnection(self._config, self.traffic, self.counters),
+            host,
+            port,
+            ssl=self._context,
+            server_hostname=self._server_name if self._context else None,
         )
-        # Without a listener the kernel may pick the port itself as the source and connect the
-        # socket to itself, which would also keep the server from coming back.
-        if transport.get_extra_info("sockname") == transport.get_extra_info("peername"):
+        try:
+            # Without a listener the kernel may pick the port itself as the source and connect the
+            # socket to itself, which would also keep the server from coming back.
+            if transport.get_extra_info("sockname") == transport.get_extra_info("peername"):
+                raise OSError(f"nothing listens on port {port}")
+            await connection.greet(self._proof)
+        except BaseException:
             transport.abort()
-            raise OSError(f"nothing listens on port {port}")
+            raise
+        self.counters.connections += 1
         return connection

@@ -14,6 +14,15 @@ from fluxshard_core.offload.wire_errors import WireError
 
 _DROP_BYTES: Final = 64 * 1024
 
+# A peer that is gone without a word (power, cable) is noticed within half a minute.
+_KEEPALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000),
+)
+
 
 @dataclass
 class Traffic:
@@ -53,6 +62,10 @@ class FrameProtocol(asyncio.BufferedProtocol, ABC):
         """Whether a frame has begun to arrive and is not complete."""
         return self._filled > 0 or self._header is not None
 
+    def allow(self, wire_limits: WireLimits) -> None:
+        """Accept frames up to other limits, from the next header on."""
+        self._wire_limits = wire_limits
+
     def ignore_input(self) -> None:
         """Read and drop whatever else arrives, so that a last word to the peer is not lost."""
         self._broken = True
@@ -70,7 +83,8 @@ class FrameProtocol(asyncio.BufferedProtocol, ABC):
         self.transport = cast(asyncio.Transport, transport)
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for level, option, value in _KEEPALIVE:
+            connection.setsockopt(level, option, value)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the next bytes go: the rest of the header or of the body."""

@@ -23,6 +23,9 @@ class Kind(IntEnum):
     SHARD_FRAME = 1
     RESULT = 2
     REFUSAL = 3
+    HELLO = 4
+    """The first frame of a client, its payload the proof of the token or nothing; the server's
+    answer is an empty one. No message: it ends with the connection's admission."""
 
 
 @dataclass(frozen=True)

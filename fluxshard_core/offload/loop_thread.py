@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_CANCEL_AGAIN_S = 0.1
+
 
 class LoopThread:
     """Starts with its construction; ``stop`` ends every task, the loop and the thread."""
@@ -38,8 +40,9 @@ class LoopThread:
 
 
 async def _cancel_all() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    # Again until it works: ``asyncio.wait_for`` loses a cancellation that meets its result.
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_S)
     await asyncio.sleep(0)  # transports that the tasks aborted close their sockets now

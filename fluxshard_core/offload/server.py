@@ -1,21 +1,26 @@
-"""The cloud end of the TCP bridge: accepts edges on loopback and answers their frames."""
+"""The cloud end of the TCP bridge: accepts robots and answers their frames."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import logging
 import threading
 from types import TracebackType
 
 from fluxshard_core.errors import FluxShardError
+from fluxshard_core.offload.addresses import check_port, listen_address
 from fluxshard_core.offload.inference_worker import Handler, InferenceWorker
 from fluxshard_core.offload.loop_thread import LoopThread
-from fluxshard_core.offload.loopback import check_port, loopback_address
+from fluxshard_core.offload.security import ServerSecurity
 from fluxshard_core.offload.server_config import ServerConfig
 from fluxshard_core.offload.server_connection import ServerConnection
+from fluxshard_core.offload.server_listener import Listener
+from fluxshard_core.offload.server_peers import Peers, ServerStats
 
 _FLUSH_S = 1.0
+_SWEEPS_PER_IDLE_TIMEOUT = 8
 
 _log = logging.getLogger(__name__)
 
@@ -28,11 +33,15 @@ class InferenceServer:
     """Runs ``handler`` for every frame that arrives, one at a time on one thread.
 
     The handler gets a ``ShardFrame`` and returns the ``InferenceResult`` of the same session,
-    epoch and number; an exception it raises becomes the result's ``error``. Use as a context
-    manager, or ``start`` and ``stop``; a stopped server is not started again.
+    epoch and number; an exception it raises becomes the result's ``error``. Where certificates
+    name the robots, the session it sees begins with that name. Use as a context manager, or
+    ``start`` and ``stop``; a stopped server is not started again.
 
-    :param host: a loopback address or ``localhost``; anything else raises ``InputError``.
+    :param host: the IP address to listen on, or ``localhost``.
     :param port: the TCP port; 0 lets the system choose (see ``port`` after ``start``).
+    :param security: TLS and whom to admit; without it only loopback may be listened on.
+    :raises SecurityError: for an address beyond loopback without TLS and authentication, and for
+        certificates that cannot be used.
     """
 
     def __init__(
@@ -41,15 +50,22 @@ class InferenceServer:
         host: str = "127.0.0.1",
         port: int = 0,
         config: ServerConfig | None = None,
+        security: ServerSecurity | None = None,
     ) -> None:
         check_port(port)
-        self._host = loopback_address(host)
+        self._host = listen_address(host, security)
         self._port = port
         self._config = config or ServerConfig()
         self._worker = InferenceWorker(handler, self._config.max_waiting)
-        self._peers: set[ServerConnection] = set()
+        self._peers = Peers(self._config)
+        self._token = security.token if security else None
+        self._listener = Listener(
+            self._make_peer,
+            security.context() if security else None,
+            self._config,
+            self._peers.stats,
+        )
         self._loop_thread: LoopThread | None = None
-        self._listener: asyncio.Server | None = None
         self._stopped = threading.Event()
         self._stop_lock = threading.Lock()
 
@@ -62,6 +78,11 @@ class InferenceServer:
     def port(self) -> int:
         """The TCP port listened on; the one chosen by the system once started with port 0."""
         return self._port
+
+    @property
+    def stats(self) -> ServerStats:
+        """A copy of the counts, as they are now."""
+        return dataclasses.replace(self._peers.stats)
 
     def start(self) -> None:
         """Listen, and return once connections are accepted.
@@ -87,7 +108,7 @@ class InferenceServer:
         with self._stop_lock:
             loop_thread, self._loop_thread = self._loop_thread, None
             if loop_thread is not None:
-                loop_thread.submit(self._stop_listening()).result()
+                loop_thread.submit(self._listener.close()).result()
                 if not self._worker.drain(self._config.drain_timeout_s):
                     _log.warning("stopped before every accepted frame was answered")
                 loop_thread.submit(self._close_peers()).result()
@@ -106,28 +127,28 @@ class InferenceServer:
     ) -> None:
         self.stop()
 
-    async def _listen(self) -> None:
-        self._listener = await asyncio.get_running_loop().create_server(
-            lambda: ServerConnection(self._worker, self._config, self._peers),
-            self._host,
-            self._port,
-        )
-        self._port = self._listener.sockets[0].getsockname()[1]
+    def _make_peer(self) -> ServerConnection:
+        return ServerConnection(self._worker, self._config, self._peers, self._token)
 
-    async def _stop_listening(self) -> None:
-        assert self._listener is not None
-        self._listener.close()
+    async def _listen(self) -> None:
+        self._port = self._listener.open(self._host, self._port)
+        self._sweeping = asyncio.create_task(self._sweep())
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.idle_timeout_s / _SWEEPS_PER_IDLE_TIMEOUT)
+            self._peers.drop_idle(asyncio.get_running_loop().time())
 
     async def _close_peers(self) -> None:
         """Let the last results leave, for a limited time."""
         loop = asyncio.get_running_loop()
-        for peer in self._peers:
-            peer.transport.close()
+        for peer in self._peers.everyone():
+            peer.close()
         deadline = loop.time() + _FLUSH_S
         while self._peers and loop.time() < deadline:
             await asyncio.sleep(0.005)
-        for peer in list(self._peers):
-            peer.transport.abort()
+        for peer in self._peers.everyone():
+            peer.drop("the server stops")
         await asyncio.sleep(0)
 
     def _bind_failure(self, error: OSError) -> str:

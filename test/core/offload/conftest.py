@@ -17,8 +17,9 @@ from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.motion.field import MotionField
 from fluxshard_core.offload import shard_codec
 from fluxshard_core.offload.client import TcpTransport
-from fluxshard_core.offload.client_link import ClientConfig
+from fluxshard_core.offload.client_config import ClientConfig
 from fluxshard_core.offload.header import HEADER_BYTES, Header, WireLimits
+from fluxshard_core.offload.hello import hello
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.offload.server import InferenceServer
 from fluxshard_core.offload.server_config import ServerConfig
@@ -179,7 +180,7 @@ def read_message() -> Callable[[socket.socket], Message]:
 
 @pytest.fixture
 def scripted_cloud() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
-    """``scripted_cloud(script)`` listens and plays ``script`` on each connection; its port."""
+    """``scripted_cloud(script)`` plays ``script`` on each connection, greeted before; its port."""
     listeners: list[socket.socket] = []
     threads: list[threading.Thread] = []
 
@@ -196,6 +197,8 @@ def scripted_cloud() -> Iterator[Callable[[Callable[[socket.socket], None]], int
                 with peer:
                     peer.settimeout(5.0)
                     try:
+                        peer.recv(HEADER_BYTES, socket.MSG_WAITALL)
+                        peer.sendall(bytes(hello()))
                         script(peer)
                     except OSError:
                         continue

@@ -81,19 +81,24 @@ def test_a_late_answer_is_discarded_and_the_next_frame_gets_its_own(
 
 
 def test_a_cloud_that_reads_nothing_does_not_pile_up_frames(
-    connect: Connect, make_frame: MakeFrame
+    scripted_cloud: Callable[[Callable[[socket.socket], None]], int],
+    connect: Connect,
+    make_frame: MakeFrame,
 ) -> None:
     image = np.zeros((1024, 1024, 3), np.uint8)
     shards = shard_codec.encode(image, shard_codec.all_blocks(1024, 1024))
     frame = dataclasses.replace(make_frame(), letterbox=Letterbox.fit(1024, 1024), shards=shards)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        transport = connect(listener.getsockname()[1], silence_limit_s=60.0)
-        for number in range(12):
-            with pytest.raises(LinkTimeout):
-                transport.infer(dataclasses.replace(frame, number=number), 0.03)
-        assert transport.connected
-        assert transport._link.connection is not None
-        assert transport._link.connection.transport.get_write_buffer_size() <= len(encode(frame))
+    done = threading.Event()
+    port = scripted_cloud(lambda peer: done.wait(10.0) and None)
+    transport = connect(port, silence_limit_s=60.0, late_limit=99)
+    _wait_until(lambda: transport.connected)
+    for number in range(12):
+        with pytest.raises(LinkTimeout):
+            transport.infer(dataclasses.replace(frame, number=number), 0.03)
+    assert transport.connected
+    assert transport._link.connection is not None
+    assert transport._link.connection.transport.get_write_buffer_size() <= len(encode(frame))
+    done.set()
 
 
 def test_the_same_frame_is_not_asked_for_twice_at_once(
@@ -122,8 +127,10 @@ def test_traffic_is_counted_with_its_framing(
     transport = connect(serve(echo).port)
     frame = make_frame()
     transport.infer(frame, 5.0)
-    assert transport.tx_bytes == len(encode(frame))
-    assert 100 < transport.rx_bytes < 1000
+    tx_bytes, rx_bytes = transport.tx_bytes, transport.rx_bytes
+    transport.infer(frame, 5.0)
+    assert transport.tx_bytes - tx_bytes == len(encode(frame))
+    assert 100 < transport.rx_bytes - rx_bytes < 1000
 
 
 def test_closing_wakes_who_waits_and_leaves_no_thread_and_no_socket(

@@ -201,7 +201,7 @@ def test_a_connection_that_asks_too_much_waits_and_loses_nothing(
         assert release.wait(5.0)
         return echo(frame)
 
-    peer = raw_peer(serve(gated, max_in_flight=4, max_waiting=4).port)
+    peer = raw_peer(serve(gated, max_in_flight=4, max_waiting=4, max_sessions_per_robot=20).port)
     for number in range(20):
         peer.sendall(bytes(encode(make_frame(number, session=f"robot{number}"))))
     time.sleep(0.1)
