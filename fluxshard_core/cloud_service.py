@@ -8,7 +8,7 @@ from time import monotonic
 from fluxshard_core.errors import FluxShardError
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
-from fluxshard_core.session import CloudSession
+from fluxshard_core.session import CloudSession, Engine
 
 MAX_SESSIONS = 16
 IDLE_S = 60.0
@@ -22,27 +22,33 @@ class CloudService:
     """
 
     def __init__(
-        self, detector: Detector, *, max_sessions: int = MAX_SESSIONS, idle_s: float = IDLE_S
+        self,
+        model: Detector | Engine,
+        *,
+        max_sessions: int = MAX_SESSIONS,
+        idle_s: float = IDLE_S,
     ) -> None:
-        self.detector = detector
+        self.engine = model if isinstance(model, Engine) else Engine(model)
         self._max_sessions = max_sessions
         self._idle_s = idle_s
         self._sessions: OrderedDict[str, tuple[CloudSession, float]] = OrderedDict()
 
     def handle(self, frame: ShardFrame) -> InferenceResult:
         """Answer one request; what is wrong with it is said in ``InferenceResult.error``."""
+        session: CloudSession | None = None
         try:
-            return self._session_of(frame.session).process(frame)
+            session = self._session_of(frame.session)
+            return session.process(frame)
         except FluxShardError as error:
             return InferenceResult.failure(frame, str(error))
+        finally:
+            if session is not None:
+                self._sessions[frame.session] = session, monotonic()
 
     def _session_of(self, name: str) -> CloudSession:
-        """Return the robot's session, the longest silent first in the table, ``name`` last."""
-        now = monotonic()
+        """Take the robot's session out of the table, where the longest silent comes first."""
         found = self._sessions.pop(name, None)
-        session = found[0] if found else self._new_session(now)
-        self._sessions[name] = (session, now)
-        return session
+        return found[0] if found else self._new_session(monotonic())
 
     def _new_session(self, now: float) -> CloudSession:
         if len(self._sessions) >= self._max_sessions:
@@ -53,4 +59,4 @@ class CloudService:
                     f"or wait until one has been silent for {self._idle_s:g} s"
                 )
             del self._sessions[oldest]
-        return CloudSession(self.detector)
+        return CloudSession(self.engine)

@@ -1,4 +1,4 @@
-"""What every method is built from: the evaluated model, its thresholds, its plans and its cost."""
+"""What every method is built from: the evaluated model, its thresholds, its engine and its cost."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from fluxshard_core.baselines.cost import DenseCost
 from fluxshard_core.models.detections import Detections, UInt8
 from fluxshard_core.models.detector import DEFAULT_IOU, Detector
 from fluxshard_core.models.letterbox import Letterbox
-from fluxshard_core.sparse.capture import capture
-from fluxshard_core.sparse.ops.backend import CpuBackend
-from fluxshard_core.sparse.plan import Plan
+from fluxshard_core.session import Engine
 
 DECODE_CONFIDENCE = 0.1  # below the 0.15 that the metrics still count
 
@@ -36,20 +34,9 @@ class MethodContext:
         return DenseCost.of(self.detector.network)
 
     @cached_property
-    def backend(self) -> CpuBackend:
-        """The backend of every executor: what it learned about convolutions is shared."""
-        return CpuBackend()
-
-    @cached_property
-    def _plans(self) -> dict[tuple[int, int], Plan]:
-        return {}
-
-    def plan(self, height: int, width: int) -> Plan:
-        """Return the evaluated network's plan for one input size, captured once."""
-        size = height, width
-        if size not in self._plans:
-            self._plans[size] = capture(self.detector.network, height, width)
-        return self._plans[size]
+    def engine(self) -> Engine:
+        """What every executor and session shares."""
+        return Engine(self.detector)
 
     def detect(self, image: UInt8, letterbox: Letterbox) -> Detections:
         """Run the evaluated network on a letterboxed ``(H, W, 3)`` image and decode it."""

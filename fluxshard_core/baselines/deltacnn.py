@@ -80,11 +80,11 @@ def delta_executor(
 ) -> Executor:
     """Return an executor for ``(H, W, 3)`` images that propagates only differences above the
     thresholds, that of the input and that of every later map."""
-    plan = context.plan(shape[0], shape[1])
+    plan = context.engine.plan(shape[0], shape[1])
     at_input, in_features = thresholds
     by_stride = dict.fromkeys(plan.strides, in_features) | {1: at_input}
     options = ExecutorOptions(mode="bounded", thresholds=by_stride, crossing=math.inf)
-    return Executor(plan, context.backend, options)
+    return Executor(plan, context.engine.backend, options)
 
 
 def delta_bytes(run: FrameRun) -> int:

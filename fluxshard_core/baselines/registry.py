@@ -32,10 +32,10 @@ class Entry:
 
 METHODS: dict[str, Entry] = {
     "fluxshard": Entry(
-        "fluxshard[:BACKGROUND[:FINE]]",
+        "fluxshard[:CODEC[:BACKGROUND[:FINE]]]",
         "critical blocks per level, all else moved",
         FluxShard,
-        (float, float),
+        (str, float, float),
     ),
     "edge_only": Entry("edge_only", "every frame dense on the robot", EdgeOnly),
     "full_offload": Entry(

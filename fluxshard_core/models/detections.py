@@ -59,3 +59,14 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def above(self, confidence: float) -> Detections:
+        """Return those whose score is above ``confidence``."""
+        count = int(np.count_nonzero(self.scores > confidence))
+        return Detections(
+            self.boxes[:count],
+            self.scores[:count],
+            self.class_ids[:count],
+            None if self.masks is None else self.masks[:count],
+            None if self.keypoints is None else self.keypoints[:count],
+        )

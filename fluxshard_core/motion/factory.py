@@ -19,6 +19,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "none": (),
 }
 
+IMAGE_SOURCES = ("encoder", "block_matching", "none")
+
 
 def open_source(name: str, **options: Any) -> MotionSource[Any]:
     """Return the motion source called ``name``, one of ``codec|encoder|block_matching|none``.

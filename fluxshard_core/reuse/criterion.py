@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -41,17 +43,17 @@ def block_difference(image: UInt8, reference: UInt8) -> Float32:
 class PixelReference:
     """The pixels each block's cached features were computed from, moved with the cache.
 
-    ``follow`` moves them by a frame's motion, ``replace`` takes new ones where features were
-    recomputed. Blocks are copied by whole pixels and never blurred; what rounding left over is
-    carried with the block, in quarter pixels, so that slow motion is not lost. ``age`` ``(rows,
-    cols)`` int32 counts the frames since each block was replaced.
+    ``moved`` follows the motion, ``take`` brings new pixels where features are recomputed. Blocks
+    are copied by whole pixels and never blurred; what rounding left over is carried with the
+    block, in quarter pixels, so that slow motion is not lost. ``image`` ``(H, W, 3)`` uint8 is
+    never written to; ``age`` ``(rows, cols)`` int32 counts the frames since each block was new.
     """
 
     def __init__(self, image: UInt8) -> None:
-        """Start from the first frame: everything is fresh."""
+        """Start from a whole frame: everything is new."""
         height, width = image.shape[:2]
         rows, cols = height // BLOCK_SIZE, width // BLOCK_SIZE
-        self.image = image.copy()
+        self.image = image
         self.age: Int32 = np.zeros((rows, cols), dtype=np.int32)
         self._left: Int32 = np.zeros((rows, cols, 2), dtype=np.int32)
         self._pixels: npt.NDArray[np.int16] = np.stack(
@@ -62,8 +64,9 @@ class PixelReference:
         ).astype(np.int32)
         self._last: Int32 = np.array([width, height], dtype=np.int32) - BLOCK_SIZE
 
-    def follow(self, motion: MotionField) -> Bool:
-        """Move everything by ``motion``; return the blocks ``(rows, cols)`` that have no source.
+    def moved(self, motion: MotionField, frames: int = 1) -> tuple[PixelReference, Bool]:
+        """Return the reference moved by ``motion``, counted over ``frames`` frames, and what is
+        lost: the blocks ``(rows, cols)`` that have no source.
 
         Those are the blocks whose motion is unknown or whose source is not wholly in the frame.
         Their pixels and age are then those of the nearest source and mean nothing.
@@ -76,21 +79,29 @@ class PixelReference:
         shift = (total + QUARTER_PEL // 2) // QUARTER_PEL
         start = self._corners - shift
         lost: Bool = ~motion.valid | ((start < 0) | (start > self._last)).any(axis=-1)
-        self._left = total - shift * QUARTER_PEL
-        self.age = self.age[at] + 1
+        after = copy(self)
+        after._left = total - shift * QUARTER_PEL
+        after.age = self.age[at] + frames
         if shift.any():
-            self._move(shift)
-        return lost
+            after.image = self._moved_pixels(shift)
+        return after, lost
 
-    def replace(self, image: UInt8, fresh: Bool) -> None:
-        """Take the pixels of ``image`` in the blocks ``fresh`` ``(rows, cols)``."""
-        mask = fresh.astype(np.uint8)
-        pixels = cv2.resize(mask, self.image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        cv2.copyTo(image, pixels, self.image)
-        self.age[fresh] = 0
-        self._left[fresh] = 0
+    def composed(self, image: UInt8, fresh: Bool) -> UInt8:
+        """Return these pixels with those of ``image`` in the blocks ``fresh`` ``(rows, cols)``."""
+        pixels = cv2.resize(
+            fresh.astype(np.uint8), self.image.shape[1::-1], interpolation=cv2.INTER_NEAREST
+        )
+        made = self.image.copy()
+        cv2.copyTo(image, pixels, made)
+        return made
 
-    def _move(self, shift: Int32) -> None:
+    def take(self, image: UInt8, fresh: Bool) -> None:
+        """Be ``image`` from now on, its blocks ``fresh`` ``(rows, cols)`` new and in place."""
+        self.image = image
+        self.age = np.where(fresh, 0, self.age)
+        self._left = np.where(fresh[..., None], 0, self._left)
+
+    def _moved_pixels(self, shift: Int32) -> UInt8:
         steps = shift.astype(np.int16).repeat(BLOCK_SIZE, axis=1).repeat(BLOCK_SIZE, axis=0)
         places = self._pixels - steps
         moved: UInt8 = np.empty_like(self.image)
@@ -103,4 +114,4 @@ class PixelReference:
             dst=moved,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        self.image = moved
+        return moved

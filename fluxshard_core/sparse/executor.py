@@ -109,6 +109,11 @@ class Executor:
         self._pending = "first frame"
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames it takes."""
+        return self._frame_shape[2], self._frame_shape[3]
+
+    @property
     def cache_bytes(self) -> int:
         """Memory of the caches, halo and slack included."""
         return self.network.cache.bytes
@@ -146,7 +151,7 @@ class Executor:
 
     @torch.inference_mode()
     def execute(self, frame: torch.Tensor, schedule: Schedule) -> FrameRun:
-        """As :meth:`run` in block mode, for a schedule that ``scheduler`` drew up for this frame."""
+        """As :meth:`run` in block mode, for a schedule that ``scheduler`` drew up."""
         self._check_frame(frame)
         return self._guarded(frame, lambda image: self._run_blocks(image, schedule))
 

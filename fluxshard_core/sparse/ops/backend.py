@@ -36,16 +36,19 @@ class CpuBackend:
     """Plain PyTorch on the CPU in float32 or bfloat16.
 
     One backend may serve several executors: what it learns about which forms of a convolution
-    agree bit for bit is shared, and so is the gather memory.
+    agree bit for bit is shared, and so is the gather memory: all of them run on one thread.
+
+    Without ``exact`` that is not looked into: tiles and whole maps may then differ in the last
+    bits, and a shape met for the first time costs no second convolution.
 
     :raises PlanError: another dtype.
     """
 
-    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, dtype: torch.dtype = torch.float32, *, exact: bool = True) -> None:
         if dtype not in (torch.float32, torch.bfloat16):
             raise PlanError(f"the CPU backend computes in float32 or bfloat16, not {dtype}")
         self.dtype = dtype
-        self._stability = Stability()
+        self._stability = Stability(checked=exact)
         self._scratch = Scratch()
 
     def window_operator(self, plan: Plan, node: Node, grid: TileGrid) -> WindowOperator:

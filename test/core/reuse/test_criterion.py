@@ -44,8 +44,7 @@ def test_images_that_cannot_be_compared_are_refused(shape: tuple[int, ...]) -> N
 @pytest.mark.parametrize(("dx", "dy"), [(20, -12), (64, 0), (-36, 40)])
 def test_pixels_follow_the_motion_and_what_enters_is_lost(dx: int, dy: int) -> None:
     image = picture()
-    reference = PixelReference(image)
-    lost = reference.follow(pan(dx, dy))
+    reference, lost = PixelReference(image).moved(pan(dx, dy))
     moved = np.roll(image, (dy // 4, dx // 4), axis=(0, 1))
     difference = block_difference(moved, reference.image)
     assert (difference[~lost] == 0).all()
@@ -59,7 +58,7 @@ def test_a_pan_of_a_quarter_pixel_a_frame_moves_one_pixel_in_four_frames() -> No
     image = picture()
     reference = PixelReference(image)
     for frame in range(1, 41):
-        reference.follow(pan(1))
+        reference, _ = reference.moved(pan(1))
         moved = round(frame / 4 + 1e-9)
         assert np.array_equal(reference.image[:, 32:], np.roll(image, moved, axis=1)[:, 32:])
 
@@ -67,34 +66,27 @@ def test_a_pan_of_a_quarter_pixel_a_frame_moves_one_pixel_in_four_frames() -> No
 def test_unknown_motion_is_lost() -> None:
     motion = pan(0)
     motion.valid[2, 3] = False
-    lost = PixelReference(picture()).follow(motion)
+    _, lost = PixelReference(picture()).moved(motion)
     assert np.argwhere(lost).tolist() == [[2, 3]]
 
 
-def test_replaced_blocks_are_new_and_young_and_the_rest_is_not() -> None:
+def test_new_blocks_are_young_and_the_rest_is_not() -> None:
     old, new = picture(), 255 - picture()
-    reference = PixelReference(old)
-    reference.follow(pan(0))
+    reference, _ = PixelReference(old).moved(pan(0), frames=3)
     fresh = np.zeros((4, 6), dtype=bool)
     fresh[1, 4] = True
-    reference.replace(new, fresh)
+    reference.take(reference.composed(new, fresh), fresh)
     assert (block_difference(new, reference.image) == 0).tolist() == fresh.tolist()
     assert (block_difference(old, reference.image) == 0).tolist() == (~fresh).tolist()
-    assert reference.age.tolist() == (~fresh).astype(int).tolist()
+    assert reference.age.tolist() == (3 * (~fresh).astype(int)).tolist()
 
 
-def test_age_moves_with_the_block() -> None:
-    reference = PixelReference(picture())
-    reference.follow(pan(0))
-    fresh = np.zeros((4, 6), dtype=bool)
-    fresh[1, 2] = True
-    reference.replace(picture(), fresh)
-    reference.follow(pan(64))  # one block to the right
-    assert np.argwhere(reference.age == 1).tolist() == [[1, 3]]
-
-
-def test_the_frame_given_is_not_kept() -> None:
+def test_a_moved_reference_leaves_the_one_it_came_from_alone() -> None:
     image = picture()
-    reference = PixelReference(image)
-    image[...] = 0
-    assert reference.image.any()
+    reference = PixelReference(image.copy())
+    moved, _ = reference.moved(pan(10, 7))
+    moved.take(255 - moved.image, np.ones((4, 6), dtype=bool))
+    assert np.array_equal(reference.image, image)
+    assert not reference.age.any()
+    again, _ = reference.moved(pan(10, 7))
+    assert np.array_equal(again.image, reference.moved(pan(10, 7))[0].image)

@@ -1,0 +1,88 @@
+"""How a session infers, and what it says of each frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from fluxshard_core.errors import InputError
+from fluxshard_core.models.detections import Detections
+from fluxshard_core.models.detector import DEFAULT_CONFIDENCE, DEFAULT_IOU
+from fluxshard_core.motion.factory import IMAGE_SOURCES
+from fluxshard_core.offload.dispatcher import Decision
+from fluxshard_core.offload.proxy import H264
+from fluxshard_core.offload.shard_codec import CODECS as STILL_CODECS
+from fluxshard_core.reuse.config import ReuseConfig
+
+Path = Literal["edge", "cloud", "auto"]
+Side = Literal["edge", "cloud"]
+PROXY_CODECS = (*STILL_CODECS, H264)
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """How a session infers.
+
+    ``path``: on which side. ``cloud_timeout_s`` is a frame's deadline on the way to the cloud.
+    ``reuse`` says what may stay slightly old; None computes every frame whole. ``motion`` is where
+    the motion comes from, ``codec`` how blocks travel.
+    """
+
+    path: Path = "edge"
+    confidence: float = DEFAULT_CONFIDENCE
+    iou: float = DEFAULT_IOU
+    cloud_timeout_s: float = 2.0
+    reuse: ReuseConfig | None = field(default_factory=ReuseConfig)
+    motion: str = "encoder"
+    codec: str = "raw"
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("path", get_args(Path)),
+            ("motion", IMAGE_SOURCES),
+            ("codec", PROXY_CODECS),
+        ):
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"{name} is {getattr(self, name)!r}; choose one of: {', '.join(known)}"
+                )
+        for name in ("confidence", "iou"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must lie in [0, 1]")
+        if self.cloud_timeout_s <= 0:
+            raise InputError(f"cloud_timeout_s is {self.cloud_timeout_s}; it must be positive")
+
+    @property
+    def decode_confidence(self) -> float:
+        """Confidence from which results are decoded: weak ones are not published, but keep their
+        surroundings fresh."""
+        if self.reuse is None:
+            return self.confidence
+        return min(self.confidence, self.reuse.salience_threshold)
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """What came of one frame, and how.
+
+    ``path`` is the side that made the result; ``fallback_reason`` says why the edge had to finish
+    a frame meant for the cloud, ``dense_reason`` why it was computed whole. ``reuse_ratio`` is
+    reused / all blocks, ``compute_ratio`` executed / dense multiply-accumulates,
+    ``transmission_ratio`` sent bytes / raw RGB bytes of the input.
+    """
+
+    number: int
+    stamp_ns: int
+    frame_id: str
+    detections: Detections
+    path: Side
+    fallback_reason: str = ""
+    dense_reason: str = ""
+    reuse_ratio: float = 0.0
+    compute_ratio: float = 1.0
+    transmission_ratio: float = 0.0
+    tx_bytes: int = 0
+    rx_bytes: int = 0
+    resyncs: int = 0
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    decision: Decision | None = None

@@ -1,0 +1,194 @@
+"""EdgeSession: one robot camera, frames in, results out."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from time import monotonic, perf_counter
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from fluxshard_core.errors import InputError
+from fluxshard_core.frame import Frame
+from fluxshard_core.models.detections import Detections
+from fluxshard_core.models.detector import Detector
+from fluxshard_core.models.letterbox import Letterbox
+from fluxshard_core.models.network import network_input
+from fluxshard_core.offload.dispatcher import Decision, Dispatcher
+from fluxshard_core.offload.messages import InferenceResult
+from fluxshard_core.offload.transport import LinkError, Transport
+from fluxshard_core.session.config import FrameResult, SessionConfig, Side
+from fluxshard_core.session.engine import Engine
+from fluxshard_core.session.link import CloudLink
+from fluxshard_core.session.robot_state import RobotState
+from fluxshard_core.timing import StageTimer
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+class EdgeSession:
+    """Infers each frame on this machine or, through ``transport``, in the cloud.
+
+    ``config`` may be exchanged between two frames.
+    """
+
+    def __init__(
+        self,
+        model: Detector | Engine,
+        config: SessionConfig | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        self.engine = model if isinstance(model, Engine) else Engine(model)
+        self.config = config or SessionConfig()
+        if transport is None and self.config.path == "cloud":
+            raise InputError("path is 'cloud', but the session has no transport to reach one")
+        self._transport = transport
+        self._session = secrets.token_hex(8)
+        self._link = CloudLink(transport, self._session) if transport is not None else None
+        self._number = 0
+        self.reset()
+
+    @classmethod
+    def open(
+        cls,
+        model: str = "yolo11n",
+        config: SessionConfig | None = None,
+        transport: Transport | None = None,
+    ) -> EdgeSession:
+        """Load ``model`` by name or path and start a session with it."""
+        return cls(Detector.load(model), config, transport)
+
+    @property
+    def detector(self) -> Detector:
+        """The model."""
+        return self.engine.detector
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Infer one frame; always returns a result, made on the edge when the cloud fails."""
+        timer = StageTimer()
+        number, self._number = self._number, self._number + 1
+        with timer.stage("preprocess"):
+            image, letterbox = self.detector.preprocess(frame.image)
+        state = self._state_for(image)
+        with timer.stage("motion"):
+            state.follow(image)
+        decision = self._decide()
+        result = FrameResult(
+            number, frame.stamp_ns, frame.frame_id, Detections(), "edge", decision=decision
+        )
+        if decision.path == "cloud":
+            result = self._on_cloud(result, image, letterbox, timer)
+        if result.path == "edge":
+            result = self._on_edge(result, image, letterbox, timer)
+        state.learn(result.detections, letterbox)
+        published = result.detections.above(self.config.confidence)
+        return replace(result, detections=published, stage_ms=timer.stage_ms)
+
+    def reset(self) -> None:
+        """Forget everything learned from earlier frames; the next one starts a new epoch."""
+        self._state: RobotState | None = None
+        self._dispatcher = Dispatcher()
+        if self._link is not None:
+            self._link.start_anew()
+
+    def close(self) -> None:
+        """Close the transport; further calls do nothing."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def __enter__(self) -> EdgeSession:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _state_for(self, image: UInt8) -> RobotState:
+        """Return what is remembered of frames of this size; another size starts anew."""
+        size = image.shape[0], image.shape[1]
+        if self._state is None or self._state.size != size:
+            self._state = RobotState(self.engine, size, self.config)
+            if self._link is not None:
+                self._link.start_anew()
+        return self._state
+
+    def _decide(self) -> Decision:
+        if self.config.path == "auto" and self._transport is not None:
+            return self._dispatcher.decide(monotonic())
+        side: Side = "cloud" if self.config.path == "cloud" else "edge"
+        return Decision(side, None, None, "configured")
+
+    def _on_edge(
+        self, result: FrameResult, image: UInt8, letterbox: Letterbox, timer: StageTimer
+    ) -> FrameResult:
+        """Infer ``image`` here and put what was found into ``result``."""
+        assert self._state is not None
+        start = perf_counter()
+        with timer.stage("candidates"):
+            proposal = self._state.propose("edge", image, self.config.reuse)
+            seen = proposal.composed(image)
+        endpoint = self._state.endpoint("edge")
+        try:
+            with timer.stage("infer"):
+                run = self._state.executor.execute(network_input(seen), proposal.schedule)
+        except Exception:
+            endpoint.reset()
+            raise
+        endpoint.settle(proposal, seen)
+        with timer.stage("decode"):
+            found = self.detector.decode(
+                run.outputs,
+                letterbox,
+                confidence=self.config.decode_confidence,
+                iou=self.config.iou,
+            )
+        self._dispatcher.record("edge", (perf_counter() - start) * 1e3)
+        return replace(
+            result,
+            path="edge",
+            detections=found,
+            dense_reason=run.dense_reason,
+            compute_ratio=run.compute_ratio,
+            reuse_ratio=1.0 - float(proposal.critical.mean()),
+        )
+
+    def _on_cloud(
+        self, result: FrameResult, image: UInt8, letterbox: Letterbox, timer: StageTimer
+    ) -> FrameResult:
+        """Have the cloud infer ``image``; when the link or the cloud fails, say why and stay on
+        the edge.
+        """
+        assert self._link is not None
+        assert self._state is not None
+        start = perf_counter()
+        with timer.stage("candidates"):
+            proposal = self._state.propose("cloud", image, self.config.reuse)
+        try:
+            exchange = self._link.infer(
+                result, proposal, image, letterbox, self.detector.model_hash, self.config, timer
+            )
+        except LinkError as error:
+            self._state.endpoint("cloud").reset()
+            self._dispatcher.link_failed(monotonic())
+            return replace(result, fallback_reason=str(error), resyncs=self._link.resyncs)
+        self._state.endpoint("cloud").settle(proposal, exchange.seen)
+        self._dispatcher.record("cloud", (perf_counter() - start) * 1e3)
+        answer: InferenceResult = exchange.answer
+        return replace(
+            result,
+            path="cloud",
+            detections=answer.detections,
+            dense_reason=proposal.dense_reason,
+            compute_ratio=answer.compute_ratio,
+            reuse_ratio=1.0 - float(proposal.critical.mean()),
+            tx_bytes=exchange.tx_bytes,
+            rx_bytes=exchange.rx_bytes,
+            transmission_ratio=exchange.tx_bytes / image.nbytes,
+            resyncs=self._link.resyncs,
+        )

@@ -1,0 +1,124 @@
+"""Endpoint: what one side holds of past frames, and what a new frame would cost it.
+
+The robot has one for itself and one for its cloud. The second is an exact copy of what the cloud
+knows: its pixels are the proxy, its scheduler draws up what the cloud's executor will do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fluxshard_core.motion.accumulation import MotionAccumulator
+from fluxshard_core.motion.field import BLOCK_SIZE, MotionField
+from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.reuse.criterion import PixelReference
+from fluxshard_core.reuse.policy import critical_blocks
+from fluxshard_core.reuse.salience import SalientBlocks
+from fluxshard_core.sparse.schedule import BlockScheduler, Schedule
+
+UInt8 = npt.NDArray[np.uint8]
+Bool = npt.NDArray[np.bool_]
+
+FIRST_FRAME = "first frame"
+REUSE_OFF = "reuse is off"
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """What one frame would have an endpoint do.
+
+    ``motion`` since the endpoint last ran; ``blocks`` ``(rows, cols)`` bool, critical, by stride;
+    ``schedule`` what the executor makes of them; ``reference`` the endpoint's pixels, moved.
+    ``first``: the endpoint holds nothing yet.
+    """
+
+    motion: MotionField
+    blocks: dict[int, Bool]
+    schedule: Schedule
+    reference: PixelReference
+    first: bool = False
+
+    @property
+    def dense_reason(self) -> str:
+        """Why the whole frame is computed; empty where it is not."""
+        return self.schedule.dense_reason
+
+    @property
+    def critical(self) -> Bool:
+        """The blocks ``(rows, cols)`` whose pixels the endpoint needs."""
+        return self.levels[min(self.blocks)]
+
+    @property
+    def levels(self) -> dict[int, Bool]:
+        """The blocks ``(rows, cols)`` to compute anew, by stride."""
+        if not self.dense_reason:
+            return self.blocks
+        return {stride: np.ones_like(blocks) for stride, blocks in self.blocks.items()}
+
+    def composed(self, image: UInt8) -> UInt8:
+        """Return ``image`` as an endpoint sees it that gets only the critical blocks."""
+        return image if self.dense_reason else self.reference.composed(image, self.critical)
+
+
+class Endpoint:
+    """One side's past, for one input size.
+
+    Every frame ``absorb`` its motion and ``propose`` what to do; ``settle`` on the side that ran.
+    A proposal that is not settled changes nothing.
+    """
+
+    def __init__(self, scheduler: BlockScheduler, strides: tuple[int, ...], size: tuple[int, int]):
+        """``size`` is the height and width of the network's input."""
+        self._scheduler = scheduler
+        self._strides = strides
+        self._size = size
+        self._accumulated = MotionAccumulator(*size)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all frames: the next one is computed whole."""
+        self._reference: PixelReference | None = None
+        self._scheduler.reset()
+        self._accumulated.reset()
+        self._frames = 0
+
+    def absorb(self, step: MotionField) -> None:
+        """Take in the motion since the frame before."""
+        self._frames += 1
+        if self._reference is not None:
+            self._accumulated.absorb(step)
+
+    def propose(
+        self, image: UInt8, salience: SalientBlocks, config: ReuseConfig | None
+    ) -> Proposal:
+        """Return what ``image`` ``(H, W, 3)`` uint8 makes critical; all, without ``config``."""
+        if self._reference is None:
+            return self._whole(FIRST_FRAME, PixelReference(image), first=True)
+        if config is None:
+            return self._whole(REUSE_OFF, self._reference)
+        motion = self._accumulated.field
+        reference, lost = self._reference.moved(motion, self._frames)
+        moved = self._scheduler.follow(motion)
+        blocks = critical_blocks(image, reference, lost, moved, self._strides, salience, config)
+        return Proposal(motion, blocks, self._scheduler.after(moved, blocks), reference)
+
+    def settle(self, proposal: Proposal, seen: UInt8) -> None:
+        """Remember that ``proposal`` was run on ``seen``, the frame as this endpoint saw it."""
+        self._scheduler.settle(proposal.schedule)
+        if proposal.dense_reason:
+            self._reference = PixelReference(seen)
+        else:
+            self._reference = proposal.reference
+            self._reference.take(seen, proposal.critical)
+        self._accumulated.reset()
+        self._frames = 0
+
+    def _whole(self, reason: str, reference: PixelReference, *, first: bool = False) -> Proposal:
+        height, width = self._size
+        everything = np.ones((height // BLOCK_SIZE, width // BLOCK_SIZE), dtype=np.bool_)
+        blocks = dict.fromkeys(self._strides, everything)
+        motion = MotionField.zero(height, width)
+        return Proposal(motion, blocks, self._scheduler.dense(reason), reference, first)

@@ -1,0 +1,72 @@
+"""What a robot's session remembers of past frames of one size."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fluxshard_core.models.detections import Detections
+from fluxshard_core.models.letterbox import Letterbox
+from fluxshard_core.motion.factory import open_source
+from fluxshard_core.motion.field import BLOCK_SIZE
+from fluxshard_core.motion.source import ImageSource
+from fluxshard_core.reuse.completion import completed
+from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.reuse.salience import Salience, SalientBlocks
+from fluxshard_core.session.config import SessionConfig, Side
+from fluxshard_core.session.endpoint import Endpoint, Proposal
+from fluxshard_core.session.engine import Engine
+from fluxshard_core.session.findings import boxes_in_input, mask_points
+from fluxshard_core.sparse.executor import Executor
+from fluxshard_core.sparse.schedule import BlockScheduler
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+class RobotState:
+    """The motion, the results of past frames, and both endpoints."""
+
+    def __init__(self, engine: Engine, size: tuple[int, int], config: SessionConfig) -> None:
+        """``size`` is the height and width of the network's input."""
+        self.size = size
+        self._engine = engine
+        self._plan = engine.plan(*size)
+        self._source: ImageSource = open_source(config.motion)
+        self._salience = Salience(config.reuse or ReuseConfig())
+        self._salient: SalientBlocks | None = None
+        self._endpoints: dict[Side, Endpoint] = {}
+        self._executor: Executor | None = None
+
+    @property
+    def executor(self) -> Executor:
+        """The edge's, made when it is first needed."""
+        if self._executor is None:
+            self._executor = self._engine.executor(*self.size)
+        return self._executor
+
+    def follow(self, image: UInt8) -> None:
+        """Take in the motion of a new frame ``(H, W, 3)`` uint8."""
+        step = completed(self._source.next(image).field)
+        self._salience.follow(step)
+        self._salient = None
+        for endpoint in self._endpoints.values():
+            endpoint.absorb(step)
+
+    def propose(self, side: Side, image: UInt8, config: ReuseConfig | None) -> Proposal:
+        """Return what the frame just followed makes critical on one side."""
+        if self._salient is None:
+            rows, cols = self.size[0] // BLOCK_SIZE, self.size[1] // BLOCK_SIZE
+            self._salient = self._salience.blocks(rows, cols)
+        return self.endpoint(side).propose(image, self._salient, config)
+
+    def endpoint(self, side: Side) -> Endpoint:
+        """Return what one side holds."""
+        if side not in self._endpoints:
+            scheduler = self.executor.scheduler if side == "edge" else BlockScheduler(self._plan)
+            self._endpoints[side] = Endpoint(scheduler, self._plan.strides, self.size)
+        return self._endpoints[side]
+
+    def learn(self, found: Detections, letterbox: Letterbox) -> None:
+        """Take in the results of a frame, weak ones too."""
+        boxes = boxes_in_input(found, letterbox)
+        self._salience.update(boxes, found.scores, mask_points(found, letterbox))
