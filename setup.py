@@ -37,6 +37,8 @@ setup(
         # Commands other packages add to `fluxshard`, so that the core never imports ROS.
         "fluxshard.commands": [
             "bench = fluxshard_core.commands.bench:command",
+            "certs = fluxshard_core.commands.certs:command",
+            "cloud = fluxshard_core.commands.cloud:command",
             "demo = fluxshard_ros.demo:command",
             "eval = fluxshard_core.commands.evaluate:command",
             "plan = fluxshard_core.commands.plan:command",

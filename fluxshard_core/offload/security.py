@@ -27,6 +27,8 @@ PROOF_BYTES: Final = 32
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """Names a certificate may give a robot or a cloud."""
 
+PathOrNone = Path | str | None
+
 _log = logging.getLogger(__name__)
 
 
@@ -75,9 +77,9 @@ class ServerSecurity:
 
     @classmethod
     def of_paths(
-        cls, certificate: str, key: str, ca: str, require_certificate: bool
+        cls, certificate: PathOrNone, key: PathOrNone, ca: PathOrNone, require_certificate: bool
     ) -> ServerSecurity | None:
-        """Make one from parameters, where empty means absent; ``None`` when all are absent.
+        """Make one from parameters, where empty is absent; ``None`` when all are absent.
 
         :raises SecurityError: when they contradict each other or the token is too short.
         """
@@ -137,8 +139,10 @@ class ClientSecurity:
     token: Token | None = None
 
     @classmethod
-    def of_paths(cls, ca: str, certificate: str, key: str) -> ClientSecurity | None:
-        """Make one from parameters, where empty means absent; ``None`` when all are absent.
+    def of_paths(
+        cls, ca: PathOrNone, certificate: PathOrNone, key: PathOrNone
+    ) -> ClientSecurity | None:
+        """Make one from parameters, where empty is absent; ``None`` when all are absent.
 
         :raises SecurityError: when they contradict each other or the token is too short.
         """
@@ -149,7 +153,7 @@ class ClientSecurity:
         if bool(certificate) != bool(key):
             raise SecurityError("a robot's certificate and its key are only useful together")
         token = Token.from_environment()
-        if not certificate:
+        if not (certificate and key):
             return cls(Path(ca), token=token)
         return cls(Path(ca), Path(certificate), Path(key), token)
 

@@ -13,7 +13,7 @@ import pytest
 
 from fluxshard_core.models.detections import Detections
 from fluxshard_core.offload.client import TcpTransport
-from fluxshard_core.offload.header import HEADER_BYTES, WireLimits
+from fluxshard_core.offload.header import HEADER_BYTES, VERSION, WireLimits
 from fluxshard_core.offload.messages import InferenceResult, Refusal, ShardFrame
 from fluxshard_core.offload.server import InferenceServer
 from fluxshard_core.offload.transport import LinkDown, LinkError, RemoteRefused
@@ -76,7 +76,7 @@ def _garbage(make_frame: MakeFrame) -> bytes:
     [
         (_garbage, "magic"),
         (_oversized, "payload length: expected at most"),
-        (_other_version, "protocol version: expected 1, got 9"),
+        (_other_version, f"protocol version: expected {VERSION}, got 9"),
         (_result_as_request, "message kind: expected SHARD_FRAME"),
     ],
 )

@@ -1,0 +1,167 @@
+"""`fluxshard cloud`: serves robots over the TCP bridge, without ROS."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from fluxshard_core.cloud_service import IDLE_S, MAX_SESSIONS, CloudService
+from fluxshard_core.models.detector import Detector
+from fluxshard_core.offload.addresses import listen_address
+from fluxshard_core.offload.security import TOKEN_VARIABLE, ServerSecurity
+from fluxshard_core.offload.server import InferenceServer
+from fluxshard_core.offload.server_config import ServerConfig
+
+DEFAULT_PORT = 7447
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("cloud")
+@click.option("--model", required=True, help="A name such as yolo11m, or a weight file.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="IP address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="TCP port; 0 lets the system choose.",
+)
+@click.option("--tls-cert", type=_FILE, help="The server's certificate (PEM).")
+@click.option("--tls-key", type=_FILE, help="Its private key (PEM).")
+@click.option("--tls-ca", type=_FILE, help="The CA of the robots' certificates (PEM).")
+@click.option("--require-client-cert", is_flag=True, help="Admit no robot without a certificate.")
+@click.option(
+    "--max-robots",
+    type=click.IntRange(1, 1024),
+    default=MAX_SESSIONS,
+    show_default=True,
+    help="Robots served at the same time.",
+)
+@click.option(
+    "--idle-timeout",
+    type=click.FloatRange(1.0, 86400.0),
+    default=IDLE_S,
+    show_default=True,
+    help="Seconds of silence after which a robot's state may be dropped for another.",
+)
+@click.option(
+    "--max-fps",
+    type=click.FloatRange(min=0.1),
+    default=ServerConfig.max_frames_per_s,
+    show_default=True,
+    help="Frames a second one robot is read at.",
+)
+@click.option(
+    "--drain-timeout",
+    type=click.FloatRange(0.0, 600.0),
+    default=ServerConfig.drain_timeout_s,
+    show_default=True,
+    help="Seconds to finish accepted frames when told to stop.",
+)
+@click.option("--threads", type=click.IntRange(1, 256), help="PyTorch threads; default all cores.")
+@click.option("--random-weights", is_flag=True, help="Seeded weights; no file is read.")
+@click.option(
+    "--status-every",
+    type=click.FloatRange(0.0),
+    default=30.0,
+    show_default=True,
+    help="Seconds between two lines of status; 0 for none.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print every line as a JSON object.")
+def command(**options: Any) -> None:
+    """Serve robots until told to stop (SIGINT or SIGTERM; a second one stops at once).
+
+    Beyond loopback, robots must prove themselves: with certificates (--tls-cert --tls-key --tls-ca
+    --require-client-cert; `fluxshard certs` makes them), or with the token in the environment
+    variable FLUXSHARD_TOKEN, which is used only together with --tls-cert and --tls-key.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    security = _security(options)
+    listen_address(options["host"], security)  # before the model takes its time to load
+    detector = Detector.load(
+        options["model"],
+        random_seed=0 if options["random_weights"] else None,
+        threads=options["threads"],
+    )
+    service = CloudService(
+        detector, max_sessions=options["max_robots"], idle_s=options["idle_timeout"]
+    )
+    config = ServerConfig(
+        max_connections=options["max_robots"],
+        max_frames_per_s=options["max_fps"],
+        session_idle_s=options["idle_timeout"],
+        drain_timeout_s=options["drain_timeout"],
+    )
+    server = InferenceServer(service.handle, options["host"], options["port"], config, security)
+    say = _Lines(options["as_json"])
+    stopping = _stop_on_signals()
+    with server:
+        say("ready", **_ready(server, detector, security))
+        while not stopping.wait(options["status_every"] or None):
+            say("status", **asdict(server.stats))
+        say("stopping", **asdict(server.stats))
+    say("stopped", **asdict(server.stats))
+
+
+class _Lines:
+    """What the command says, one line a time, for people or for programs."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def __call__(self, event: str, **values: Any) -> None:
+        if self._as_json:
+            click.echo(json.dumps({"event": event, **values}))
+        else:
+            click.echo(f"{event}: " + ", ".join(f"{key} {value}" for key, value in values.items()))
+
+
+def _security(options: dict[str, Any]) -> ServerSecurity | None:
+    security = ServerSecurity.of_paths(
+        options["tls_cert"], options["tls_key"], options["tls_ca"], options["require_client_cert"]
+    )
+    if security is None and os.environ.get(TOKEN_VARIABLE):
+        click.echo(
+            f"warning: {TOKEN_VARIABLE} is ignored without --tls-cert and --tls-key", err=True
+        )
+    return security
+
+
+def _ready(
+    server: InferenceServer, detector: Detector, security: ServerSecurity | None
+) -> dict[str, Any]:
+    return {
+        "host": server.host,
+        "port": server.port,
+        "model": str(detector.name),
+        "model_hash": detector.model_hash,
+        "weights": detector.weights,
+        "tls": security is not None,
+        "certificates": security is not None and security.robot_ca is not None,
+        "token": security is not None and security.token is not None,
+        "pid": os.getpid(),
+    }
+
+
+def _stop_on_signals() -> threading.Event:
+    """Return an event the first SIGINT or SIGTERM sets; the second ends the process."""
+    stopping = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return stopping
