@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import torch
 
 from fluxshard_core.reuse.remap import Level
-from fluxshard_core.sparse.network import IslandStep, Network, PointStep, WindowStep
+from fluxshard_core.sparse.binding import IslandStep, PointStep, WindowStep
+from fluxshard_core.sparse.network import Network
 from fluxshard_core.sparse.tiles import TileSet
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from fluxshard_core.sparse.network import IslandStep, Network, WindowStep
+from fluxshard_core.sparse.binding import IslandStep, WindowStep
+from fluxshard_core.sparse.network import Network
 
 
 def run_dense(network: Network, image: torch.Tensor) -> None:

@@ -13,6 +13,7 @@ from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import BLOCK_SIZE, MotionField, block_grid
 from fluxshard_core.reuse.remap import FeatureRemap, Level
 from fluxshard_core.sparse.active import Blocks, Bool
+from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.block_pass import BlockPass
 from fluxshard_core.sparse.dense_pass import run_dense
 from fluxshard_core.sparse.filtered_pass import FilteredPass
@@ -81,18 +82,27 @@ class Executor:
     """One endpoint's network and its caches, for one input size.
 
     Another size or other weights need another executor. Not thread-safe: one frame at a time.
-    ``scheduler`` draws up what block mode does next.
+    ``scheduler`` draws up what block mode does next. Executors that are given one ``binding`` of
+    the plan, made with the same tile sizes, share its weights.
     """
 
     def __init__(
-        self, plan: Plan, backend: Backend, options: ExecutorOptions | None = None
+        self,
+        plan: Plan,
+        backend: Backend,
+        options: ExecutorOptions | None = None,
+        binding: Binding | None = None,
     ) -> None:
         self.options = options or ExecutorOptions()
         self.plan = plan
         if len(plan.inputs) != 1:
             raise InputError(f"a frame feeds one input; the plan has {len(plan.inputs)}")
         filtered = self.options.mode != "block"
-        self.network = Network(plan, backend, self.options.tile_sizes, filtered=filtered)
+        binding = binding or Binding(plan, backend, self.options.tile_sizes)
+        wanted = plan, backend, dict(self.options.tile_sizes)
+        if (binding.plan, binding.backend, binding.tile_sizes) != wanted:
+            raise InputError("the binding is of another plan or backend, or has other tile sizes")
+        self.network = Network(binding, filtered=filtered)
         spec = plan.tensors[plan.inputs[0]]
         self._frame_shape = (1, spec.channels, spec.height, spec.width)
         self.scheduler = BlockScheduler(

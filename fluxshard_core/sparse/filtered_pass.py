@@ -17,7 +17,8 @@ import torch
 
 from fluxshard_core.reuse.remap import Level, LevelMotion
 from fluxshard_core.reuse.rfap import ReceptiveFieldCheck
-from fluxshard_core.sparse.network import IslandStep, Network, PointStep, WindowStep
+from fluxshard_core.sparse.binding import IslandStep, PointStep, WindowStep
+from fluxshard_core.sparse.network import Network
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileSet
 

@@ -82,6 +82,10 @@ class Backend(Protocol):
         """Allocate the cache of one feature map."""
         ...
 
+    def store_bytes(self, layout: LevelLayout, channels: int) -> int:
+        """Return the memory that :meth:`store` would take."""
+        ...
+
     def image(self, frame: torch.Tensor) -> torch.Tensor:
         """Bring ``(1, C, H, W)`` to the backend's layout and dtype ``(1, H, W, C)``."""
         ...

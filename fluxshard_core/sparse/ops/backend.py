@@ -86,6 +86,10 @@ class CpuBackend:
         """Allocate the cache of one feature map."""
         return FeatureStore(layout, channels, self.dtype, pad_value, self._scratch)
 
+    def store_bytes(self, layout: LevelLayout, channels: int) -> int:
+        """Return the memory that :meth:`store` would take."""
+        return layout.size * channels * self.dtype.itemsize
+
     def image(self, frame: torch.Tensor) -> torch.Tensor:
         """Bring ``(1, C, H, W)`` to ``(1, H, W, C)`` in the backend's dtype."""
         # A batch of one may carry any batch stride, and by it oneDNN picks another algorithm.

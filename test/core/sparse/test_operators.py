@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from fluxshard_core.sparse.binding import WindowStep
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions
-from fluxshard_core.sparse.network import WindowStep
 from fluxshard_core.sparse.nodes import Conv, ConvTranspose, Pool
 from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan

@@ -1,0 +1,157 @@
+"""Binding: a plan bound to a backend's operators and tile grids; what executors can share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fluxshard_core.reuse.geometry import Enlargement, Geometry
+from fluxshard_core.reuse.geometry import Window as Field
+from fluxshard_core.reuse.remap import Level
+from fluxshard_core.sparse.feature_cache import FeatureCache
+from fluxshard_core.sparse.layout import Halo, LevelLayout, Patch
+from fluxshard_core.sparse.nodes import (
+    CacheNeed,
+    ConvTranspose,
+    DenseIsland,
+    Node,
+    TensorSpec,
+    Upsample,
+)
+from fluxshard_core.sparse.operators import (
+    Backend,
+    IslandOperator,
+    PointOperator,
+    WindowOperator,
+)
+from fluxshard_core.sparse.plan import Plan
+from fluxshard_core.sparse.tiles import TileGrid, tile_grids
+
+
+@dataclass(frozen=True, eq=False)
+class WindowStep:
+    """A node that reads ``source`` through a neighbourhood and writes ``output``."""
+
+    node: Node
+    operator: WindowOperator
+    source: str
+    output: str
+    geometry: Geometry
+    dying: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PointStep:
+    """A node that reads the same cell of each of ``sources`` and writes ``output``."""
+
+    node: Node
+    operator: PointOperator
+    sources: tuple[str, ...]
+    output: str
+    dying: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class IslandStep:
+    """A node that reads and writes whole maps."""
+
+    node: DenseIsland
+    operator: IslandOperator
+    dying: tuple[str, ...]
+
+
+Step = WindowStep | PointStep | IslandStep
+
+
+class Binding:
+    """A plan bound to a backend's operators, weights packed; holds nothing of any frame.
+
+    All executors of one input size can share it: a robot more then costs its features alone.
+    Tensors are known by name; ``dying`` names those that no later step reads.
+    """
+
+    def __init__(
+        self, plan: Plan, backend: Backend, tile_sizes: Mapping[int, int] | None = None
+    ) -> None:
+        self.plan = plan
+        self.backend = backend
+        self.tile_sizes = dict(tile_sizes or {})
+        self.level = {
+            name: Level(spec.stride, spec.height, spec.width)
+            for name, spec in plan.tensors.items()
+            if spec.stride
+        }
+        self.grid = tile_grids(plan, self.tile_sizes)
+        self.steps = self._bind()
+
+    def grid_of(self, name: str) -> TileGrid:
+        """Return the tile grid of a tensor's level."""
+        return self.grid[self.level[name]]
+
+    def cache_bytes(self, *, filtered: bool = False) -> int:
+        """Memory of one endpoint's cache, halo and slack included, without allocating it."""
+        layouts = self._layouts()
+        return sum(
+            self.backend.store_bytes(layouts[self.level[spec.name]], spec.channels)
+            for spec in self._cached(filtered)
+        )
+
+    def new_cache(self, *, filtered: bool) -> FeatureCache:
+        """Allocate one endpoint's cache; ``filtered`` for exact and bounded mode."""
+        layouts = self._layouts()
+        pad_values: dict[str, float] = {}
+        for step in self.steps:
+            if isinstance(step, WindowStep):
+                pad_values.setdefault(step.source, step.operator.pad_value)
+        cache = FeatureCache(layouts)
+        for spec in self._cached(filtered):
+            layout, pad_value = layouts[self.level[spec.name]], pad_values.get(spec.name, 0.0)
+            cache.add(spec.name, self.backend.store(layout, spec.channels, pad_value))
+        return cache
+
+    def _cached(self, filtered: bool) -> list[TensorSpec]:
+        wanted = {CacheNeed.ALWAYS, CacheNeed.FILTERED} if filtered else {CacheNeed.ALWAYS}
+        return [spec for spec in self.plan.tensors.values() if spec.stride and spec.cache in wanted]
+
+    def _layouts(self) -> dict[Level, LevelLayout]:
+        readers: dict[Level, list[tuple[Patch, TileGrid]]] = {level: [] for level in self.grid}
+        for step in self.steps:
+            if isinstance(step, WindowStep):
+                reader = step.operator.patch, self.grid_of(step.output)
+                readers[self.level[step.source]].append(reader)
+        return {
+            level: LevelLayout(level, Halo.around(level, found)) for level, found in readers.items()
+        }
+
+    def _bind(self) -> list[Step]:
+        last_read: dict[str, int] = {}
+        for index, node in enumerate(self.plan.nodes):
+            last_read.update(dict.fromkeys((*node.inputs, *node.outputs), index))
+        steps: list[Step] = []
+        for index, node in enumerate(self.plan.nodes):
+            names = {*node.inputs, *node.outputs}
+            dying = tuple(sorted(name for name in names if last_read[name] == index))
+            steps.append(self._bind_node(node, dying))
+        return steps
+
+    def _bind_node(self, node: Node, dying: tuple[str, ...]) -> Step:
+        if isinstance(node, DenseIsland):
+            return IslandStep(node, self.backend.island_operator(node), dying)
+        grid = self.grid_of(node.output)
+        if geometry := _geometry(node):
+            operator = self.backend.window_operator(self.plan, node, grid)
+            (source,) = node.inputs
+            return WindowStep(node, operator, source, node.output, geometry, dying)
+        point = self.backend.point_operator(self.plan, node)
+        return PointStep(node, point, node.inputs, node.output, dying)
+
+
+def _geometry(node: Node) -> Geometry | None:
+    if window := node.window:
+        top, left = window.padding[:2]
+        return Field(window.kernel, window.stride, (top, left), window.dilation)
+    if isinstance(node, ConvTranspose):
+        return Enlargement(node.stride, node.kernel, node.padding)
+    if isinstance(node, Upsample):
+        return Enlargement((node.factor, node.factor), (node.factor, node.factor))
+    return None
