@@ -15,6 +15,7 @@ from fluxshard_core.errors import WeightsError
 from fluxshard_core.evaluation.datasets import SCENE, open_frames
 from fluxshard_core.models.catalog import model_names
 from fluxshard_core.models.weights import find_weights
+from fluxshard_core.session.config import PROXY_CODECS
 from fluxshard_ros import demo_summary
 from fluxshard_ros.child_processes import ChildProcesses, terminate_as_interrupt
 from fluxshard_ros.dds_settings import apply_dds_settings
@@ -57,9 +58,22 @@ RANDOM_WEIGHTS = f"random, seed {RANDOM_SEED}"
 @click.option(
     "--cloud-timeout",
     type=click.FloatRange(0.001, 60.0),
-    default=5.0,
+    default=30.0,
     show_default=True,
     help="Seconds before the edge finishes a frame the cloud does not answer",
+)
+@click.option(
+    "--reuse/--no-reuse",
+    default=True,
+    show_default=True,
+    help="Reuse features of past frames, or compute every frame whole",
+)
+@click.option(
+    "--codec",
+    type=click.Choice(PROXY_CODECS),
+    default="h264",
+    show_default=True,
+    help="How blocks travel to the cloud",
 )
 @click.option(
     "--random-weights", is_flag=True, help="Run without trained weights; detects nonsense"

@@ -38,6 +38,8 @@ class DemoOptions:
     confidence: float
     cloud_timeout: float
     random_weights: bool
+    reuse: bool
+    codec: str
     bag_topic: str
 
 
@@ -82,6 +84,8 @@ class Playback:
             "path": options.path,
             "confidence": options.confidence,
             "cloud_timeout": options.cloud_timeout,
+            "reuse": options.reuse,
+            "codec": options.codec,
             **(link if "cloud_node" in nodes else {"transport": "none"}),
         }
         self._start("edge_node", {**model, **edge})

@@ -33,6 +33,8 @@ def summarise(recorder: DemoRecorder, *, weights: str) -> dict[str, Any]:
         "latency_ms_p50": _percentile(total_ms, 50),
         "latency_ms_p95": _percentile(total_ms, 95),
         "tx_bytes_per_frame": round(sum(s.tx_bytes for s in stats) / max(1, len(stats))),
+        "compute_ratio": _mean([one.compute_ratio for one in stats]),
+        "reuse_ratio": _mean([one.reuse_ratio for one in stats]),
         "frames_edge": len(stats) - on_cloud,
         "frames_cloud": on_cloud,
         "frames_fallback": sum(bool(one.fallback_reason) for one in stats),
@@ -60,6 +62,10 @@ def show(summary: dict[str, Any], out: Path) -> None:
 
 def _percentile(values: Sequence[float], percent: float) -> float:
     return round(float(np.percentile(values, percent)), 1) if values else 0.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(float(np.mean(values)), 3) if values else 0.0
 
 
 def _versions() -> dict[str, str]:

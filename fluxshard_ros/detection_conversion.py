@@ -19,6 +19,7 @@ from vision_msgs.msg import (
 )
 
 from fluxshard_core.models.detections import Detections, InstanceMask
+from fluxshard_core.offload.dispatcher import Decision
 from fluxshard_core.session import FrameResult
 from fluxshard_msgs.msg import FrameStats, InstanceMasks
 from fluxshard_msgs.msg import InstanceMask as InstanceMaskMsg
@@ -107,10 +108,16 @@ def frame_stats(
     result: FrameResult, header: Header, *, total_ms: float, frames_dropped: int
 ) -> FrameStats:
     """How one frame was made: path, ratios, bytes, milliseconds by stage, drops so far."""
+    decision = result.decision or Decision(result.path, None, None, "configured")
     return FrameStats(
         header=header,
         frame_number=result.number,
         path=result.path,
+        decision_reason=decision.reason,
+        expected_edge_ms=_or_nan(decision.edge_ms),
+        expected_cloud_ms=_or_nan(decision.cloud_ms),
+        realised_ms=result.realised_ms,
+        resynchronisations=result.resyncs,
         fallback_reason=result.fallback_reason,
         reuse_ratio=result.reuse_ratio,
         compute_ratio=result.compute_ratio,
@@ -122,3 +129,7 @@ def frame_stats(
         stage_names=list(result.stage_ms),
         stage_ms=list(result.stage_ms.values()),
     )
+
+
+def _or_nan(milliseconds: float | None) -> float:
+    return float("nan") if milliseconds is None else milliseconds

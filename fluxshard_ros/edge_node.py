@@ -15,10 +15,13 @@ from std_msgs.msg import Header
 from fluxshard_core.errors import FluxShardError, InputError
 from fluxshard_core.frame import Frame
 from fluxshard_core.models.catalog import Task
+from fluxshard_core.motion.factory import IMAGE_SOURCES
 from fluxshard_core.newest import NewestSlot
 from fluxshard_core.offload.client import TcpTransport
 from fluxshard_core.offload.transport import Transport
+from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.session import EdgeSession, SessionConfig
+from fluxshard_core.session.config import PROXY_CODECS
 from fluxshard_core.timing import StageTimer
 from fluxshard_ros.dds_transport import DdsTransport
 from fluxshard_ros.detection_conversion import frame_stats
@@ -59,6 +62,25 @@ PARAMETERS = (
         dynamic=True,
     ),
     ParameterSpec(
+        "reuse",
+        True,
+        "Reuse features of past frames; false computes every frame whole",
+        dynamic=True,
+    ),
+    ParameterSpec(
+        "motion",
+        "encoder",
+        "Where block motion comes from: x264 on the frames, a search, or nowhere",
+        choices=IMAGE_SOURCES,
+    ),
+    ParameterSpec(
+        "codec",
+        "raw",
+        "How blocks travel to the cloud",
+        choices=PROXY_CODECS,
+        dynamic=True,
+    ),
+    ParameterSpec(
         "confidence",
         0.25,
         "Lowest score of a detection",
@@ -81,7 +103,15 @@ _LOG_PERIOD_S = 5.0
 
 def _session_config(values: Mapping[str, Any]) -> SessionConfig:
     path = "edge" if values["transport"] == "none" and values["path"] == "auto" else values["path"]
-    return SessionConfig(path, values["confidence"], values["iou"], values["cloud_timeout"])
+    return SessionConfig(
+        path,
+        values["confidence"],
+        values["iou"],
+        values["cloud_timeout"],
+        reuse=ReuseConfig() if values["reuse"] else None,
+        motion=values["motion"],
+        codec=values["codec"],
+    )
 
 
 class EdgeNode(LifecycleNode):

@@ -68,7 +68,9 @@ class FrameResult:
     ``path`` is the side that made the result; ``fallback_reason`` says why the edge had to finish
     a frame meant for the cloud, ``dense_reason`` why it was computed whole. ``reuse_ratio`` is
     reused / all blocks, ``compute_ratio`` executed / dense multiply-accumulates,
-    ``transmission_ratio`` sent bytes / raw RGB bytes of the input.
+    ``transmission_ratio`` sent bytes / raw RGB bytes of the input. ``resyncs`` counts the dense
+    frames of the session that were due because edge and cloud no longer agreed. ``realised_ms``
+    is what the side that made the result took, to hold against the ``decision``.
     """
 
     number: int
@@ -84,5 +86,6 @@ class FrameResult:
     tx_bytes: int = 0
     rx_bytes: int = 0
     resyncs: int = 0
+    realised_ms: float = 0.0
     stage_ms: dict[str, float] = field(default_factory=dict)
     decision: Decision | None = None

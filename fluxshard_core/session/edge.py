@@ -148,12 +148,14 @@ class EdgeSession:
                 confidence=self.config.decode_confidence,
                 iou=self.config.iou,
             )
-        self._dispatcher.record("edge", (perf_counter() - start) * 1e3)
+        realised_ms = (perf_counter() - start) * 1e3
+        self._dispatcher.record("edge", realised_ms)
         return replace(
             result,
             path="edge",
             detections=found,
             dense_reason=run.dense_reason,
+            realised_ms=realised_ms,
             compute_ratio=run.compute_ratio,
             reuse_ratio=1.0 - float(proposal.critical.mean()),
         )
@@ -178,13 +180,15 @@ class EdgeSession:
             self._dispatcher.link_failed(monotonic())
             return replace(result, fallback_reason=str(error), resyncs=self._link.resyncs)
         self._state.endpoint("cloud").settle(proposal, exchange.seen)
-        self._dispatcher.record("cloud", (perf_counter() - start) * 1e3)
+        realised_ms = (perf_counter() - start) * 1e3
+        self._dispatcher.record("cloud", realised_ms)
         answer: InferenceResult = exchange.answer
         return replace(
             result,
             path="cloud",
             detections=answer.detections,
             dense_reason=proposal.dense_reason,
+            realised_ms=realised_ms,
             compute_ratio=answer.compute_ratio,
             reuse_ratio=1.0 - float(proposal.critical.mean()),
             tx_bytes=exchange.tx_bytes,

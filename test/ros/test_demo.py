@@ -30,8 +30,8 @@ def found(lines: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 def test_both_sides_and_both_links_find_the_same(demo: Demo, read_lines: Lines) -> None:
     runs = {
         "edge": {"path": "edge"},
-        "tcp": {"path": "cloud", "transport": "tcp"},
-        "dds": {"path": "cloud", "transport": "dds"},
+        "tcp": {"path": "cloud", "transport": "tcp", "codec": "raw"},
+        "dds": {"path": "cloud", "transport": "dds", "codec": "raw"},
     }
     results = {}
     for name, options in runs.items():
