@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 import torch
@@ -11,6 +12,11 @@ import torch.nn.functional as functional
 from fluxshard_core.sparse.nodes import Activation, Pair
 from fluxshard_core.sparse.ops.elementwise import activate
 from fluxshard_core.sparse.ops.packing import PackedWeights
+
+# oneDNN builds a primitive for every batch size of every convolution and keeps the last 1024, read
+# from here when it first needs one. A hundred layers with a few dozen batch sizes each would build
+# one anew in every call (a third of a frame's time on real video).
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
 
 # Post-operations that oneDNN applies while the result is still in registers.
 _FUSED: dict[str, tuple[str, list[float], str]] = {
