@@ -95,7 +95,7 @@ class ClientConnection(FrameProtocol):
         self._unheard_since_s = None
         super().buffer_updated(nbytes)
 
-    def frame_received(self, header: Header, body: bytearray) -> None:
+    def frame_received(self, header: Header, body: memoryview) -> None:
         """Hand an answer to who waits for it; nobody waits any more for a late one."""
         if header.kind is Kind.HELLO:
             if not self._admitted.done():

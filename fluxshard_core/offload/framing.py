@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final, cast
 
+import numpy as np
+
 from fluxshard_core.offload.header import HEADER_BYTES, Header, WireLimits
 from fluxshard_core.offload.wire import EncodedFrame
 from fluxshard_core.offload.wire_errors import WireError
@@ -45,12 +47,12 @@ class FrameProtocol(asyncio.BufferedProtocol, ABC):
         self._traffic = traffic
         self._wire_limits = wire_limits
         self._header: Header | None = None
-        self._buffer = bytearray(HEADER_BYTES)
+        self._buffer = _room(HEADER_BYTES)
         self._filled = 0
         self._broken = False
 
     @abstractmethod
-    def frame_received(self, header: Header, body: bytearray) -> None:
+    def frame_received(self, header: Header, body: memoryview) -> None:
         """Take over one frame: a ``WireError`` raised here is reported like a bad header."""
 
     @abstractmethod
@@ -69,7 +71,7 @@ class FrameProtocol(asyncio.BufferedProtocol, ABC):
     def ignore_input(self) -> None:
         """Read and drop whatever else arrives, so that a last word to the peer is not lost."""
         self._broken = True
-        self._expect(bytearray(_DROP_BYTES), None)
+        self._expect(_room(_DROP_BYTES), None)
 
     def send(self, frame: EncodedFrame) -> None:
         """Queue one frame; the caller keeps its arrays unchanged until the answer."""
@@ -88,7 +90,7 @@ class FrameProtocol(asyncio.BufferedProtocol, ABC):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the next bytes go: the rest of the header or of the body."""
-        return memoryview(self._buffer)[self._filled :]
+        return self._buffer[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Advance; hand over whatever became complete."""
@@ -108,11 +110,16 @@ class FrameProtocol(asyncio.BufferedProtocol, ABC):
         if header is None:
             header = Header.unpack(self._buffer, self._wire_limits)
             if header.body_bytes:
-                self._expect(bytearray(header.body_bytes), header)
+                self._expect(_room(header.body_bytes), header)
                 return
-        body = self._buffer if self._header else bytearray()
-        self._expect(bytearray(HEADER_BYTES), None)
+        body = self._buffer if self._header else _room(0)
+        self._expect(_room(HEADER_BYTES), None)
         self.frame_received(header, body)
 
-    def _expect(self, buffer: bytearray, header: Header | None) -> None:
+    def _expect(self, buffer: memoryview, header: Header | None) -> None:
         self._buffer, self._header, self._filled = buffer, header, 0
+
+
+def _room(nbytes: int) -> memoryview:
+    """Return memory that is really used only as bytes arrive, unlike a zeroed ``bytearray``."""
+    return np.empty(nbytes, dtype=np.uint8).data

@@ -53,7 +53,7 @@ class Token:
         secret = os.environ.get(TOKEN_VARIABLE, "")
         return cls(secret) if secret else None
 
-    def proven_by(self, proof: bytes | bytearray) -> bool:
+    def proven_by(self, proof: bytes | memoryview) -> bool:
         """Compare in a time that tells nothing about where the two differ."""
         return hmac.compare_digest(self.proof, proof)
 

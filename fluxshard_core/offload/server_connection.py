@@ -95,7 +95,7 @@ class ServerConnection(FrameProtocol):
             self._throttle(self._account.count_bytes(nbytes, self.heard_s))
         self._time_reading()
 
-    def frame_received(self, header: Header, body: bytearray) -> None:
+    def frame_received(self, header: Header, body: memoryview) -> None:
         """Take a greeting, or queue a request for the inference thread."""
         if header.kind is Kind.HELLO:
             self._greet(body)
@@ -158,7 +158,7 @@ class ServerConnection(FrameProtocol):
         """Close once everything written has left."""
         self.transport.close()
 
-    def _greet(self, proof: bytearray) -> None:
+    def _greet(self, proof: memoryview) -> None:
         if self._greeted:
             raise KindError("greeting", expected="one", actual="another")
         self._greeted = True
@@ -192,7 +192,7 @@ class ServerConnection(FrameProtocol):
 
     # Requests and answers
 
-    def _request(self, account: Account, header: Header, body: bytearray) -> None:
+    def _request(self, account: Account, header: Header, body: memoryview) -> None:
         frame = decode_body(header, body)
         if not isinstance(frame, ShardFrame):
             raise KindError("message kind", expected="SHARD_FRAME", actual=header.kind.name)

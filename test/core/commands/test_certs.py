@@ -56,7 +56,7 @@ def _admitted(folder: Path, robot: str) -> str:
         folder / "ca.crt", folder / f"{robot}.crt", folder / f"{robot}.key"
     )
     with (
-        InferenceServer(never, security=server_security) as server,  # type: ignore[arg-type]
+        InferenceServer(never, security=server_security) as server,
         TcpTransport("localhost", server.port, security=client_security) as transport,
     ):
         try:

@@ -22,7 +22,7 @@ class Recorder(FrameProtocol):
         self.numbers: list[int] = []
         self.errors: list[WireError] = []
 
-    def frame_received(self, header: Header, body: bytearray) -> None:
+    def frame_received(self, header: Header, body: memoryview) -> None:
         message = decode_body(header, body)
         self.numbers.append(message.number)
 
