@@ -1,6 +1,6 @@
 """Whatever strangers send to a cloud, its robots go on, it stays up and it does not grow.
 
-``FLUXSHARD_FUZZ_EXAMPLES`` sets how many damaged frames are sent (default 300); from 1000 on frames
+``FLUXSHARD_FUZZ_EXAMPLES`` sets how many damaged frames are sent (default 150); from 1000 on frames
 are also cut at every byte, which the decoder's own tests always do.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-EXAMPLES = int(os.environ.get("FLUXSHARD_FUZZ_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("FLUXSHARD_FUZZ_EXAMPLES", "150"))
 MAX_GROWTH = 24 * 2**20
 Check = Callable[[list[dict[str, Any]]], None]
 
@@ -63,7 +63,7 @@ def test_damaged_frames(
     cloud, port, _ = served
     rng = np.random.default_rng(11)
     frames = list(frames_of_every_kind.values())
-    for _ in range(50):
+    for _ in range(30):
         _send(port, _damaged(frames, rng))
     before = cloud.memory
     for _ in range(EXAMPLES):
@@ -78,7 +78,7 @@ def test_every_kind_of_frame_cut_anywhere(
     cloud, port, _ = served
     before = cloud.memory
     for data in frames_of_every_kind.values():
-        for end in range(0, len(data), 1 if EXAMPLES >= 1000 else 7):
+        for end in range(0, len(data), 1 if EXAMPLES >= 1000 else 13):
             _send(port, data[:end])
     _undisturbed(served, assert_right)
     assert cloud.memory - before < MAX_GROWTH
@@ -115,7 +115,7 @@ def _trickle(peers: list[socket.socket], data: bytes, seconds: float) -> int:
     """Send a byte at a time to each peer; return how many were sent away meanwhile."""
     alive, ended = list(peers), time.monotonic() + seconds
     for byte in data:
-        if time.monotonic() > ended:
+        if not alive or time.monotonic() > ended:
             break
         for peer in list(alive):
             try:
@@ -176,8 +176,8 @@ def test_robots_that_come_and_go_leave_nothing_behind(
     cloud, port, _ = served
     data = frames_of_every_kind["SHARD_FRAME"]
     place = data.index(b"robot")
-    for round_ in range(200):
-        if round_ == 60:
+    for round_ in range(120):
+        if round_ == 40:
             before = cloud.memory
         session = b"r%04d" % round_
         _send(port, data[:place] + session + data[place + 5 :])

@@ -1,7 +1,11 @@
-"""Whatever bytes arrive, a decoder returns a valid message or raises a ``WireError``."""
+"""Whatever bytes arrive, a decoder returns a valid message or raises a ``WireError``.
+
+``FLUXSHARD_FUZZ_EXAMPLES`` sets the number of cases of each test (default 300).
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import msgspec
@@ -19,7 +23,7 @@ from fluxshard_core.offload.messages import InferenceResult, Refusal, ShardFrame
 from fluxshard_core.offload.wire_errors import WireError
 
 MANY = settings(
-    max_examples=300,
+    max_examples=int(os.environ.get("FLUXSHARD_FUZZ_EXAMPLES", "300")),
     deadline=None,
     derandomize=True,
     database=None,
