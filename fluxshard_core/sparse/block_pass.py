@@ -32,7 +32,8 @@ class BlockPass:
         self._network.cache[source].write(image)
         for step in self._network.steps:
             if isinstance(step, IslandStep):
-                self._run_island(step)
+                run_island(self._network, step)
+                self.executed += step.node.multiply_accumulates
             elif self._tiles[self._network.level[step.output]].count:
                 self._run_tiles(step)
             for name in step.dying:
@@ -56,18 +57,16 @@ class BlockPass:
             value = self._values[name] = self._network.cache[name].read(tiles)
         return value
 
-    def _run_island(self, step: IslandStep) -> None:
-        network = self._network
-        inputs = [
-            network.cache[name].frame().unsqueeze(0)
-            if name in network.level
-            else network.vectors[name]
-            for name in step.node.inputs
-        ]
-        outputs = step.operator.dense(*inputs)
-        self.executed += step.node.multiply_accumulates
-        for name, value in zip(step.node.outputs, outputs, strict=True):
-            if name in network.level:
-                network.cache[name].write(value)
-            else:
-                network.vectors[name] = value
+
+def run_island(network: Network, step: IslandStep) -> None:
+    """Compute a dense island from the caches, and write what it gives to them."""
+    inputs = [
+        network.cache[name].frame().unsqueeze(0) if name in network.level else network.vectors[name]
+        for name in step.node.inputs
+    ]
+    outputs = step.operator.dense(*inputs)
+    for name, value in zip(step.node.outputs, outputs, strict=True):
+        if name in network.level:
+            network.cache[name].write(value)
+        else:
+            network.vectors[name] = value

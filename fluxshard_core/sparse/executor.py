@@ -30,6 +30,8 @@ from fluxshard_core.sparse.schedule import (
 
 Mode = Literal["exact", "bounded", "block"]
 
+FAILED = "the previous frame failed"
+
 
 @dataclass(frozen=True)
 class ExecutorOptions:
@@ -165,10 +167,34 @@ class Executor:
         self._check_frame(frame)
         return self._guarded(frame, lambda image: self._run_blocks(image, schedule))
 
+    def runs_whole(self, schedule: Schedule) -> bool:
+        """Whether :meth:`execute` would compute the whole frame."""
+        return bool(self._pending or schedule.dense_reason)
+
+    def begin(self, frame: torch.Tensor, schedule: Schedule) -> torch.Tensor:
+        """Do the first part of :meth:`execute`: move the caches, return the backend's image.
+
+        For a pass over several executors, which ``finish`` each of them: until then the features
+        are in between two frames. ``schedule`` must not be one of a whole frame.
+        """
+        self._check_frame(frame)
+        if self.runs_whole(schedule):
+            raise InputError("a frame that is computed whole has no tiles to share a pass over")
+        image = self.network.backend.image(frame)
+        self._pending = FAILED
+        self._move(schedule)
+        return image
+
+    def finish(self, schedule: Schedule, executed: int) -> FrameRun:
+        """Do the last part of :meth:`execute`, after ``begin`` and a pass over the tiles."""
+        self.scheduler.settle(schedule)
+        self._pending = ""
+        return self._result(executed, schedule.recomputed, "")
+
     def _guarded(self, frame: torch.Tensor, run: Callable[[torch.Tensor], FrameRun]) -> FrameRun:
         """Run a frame, whole where the caches cannot be trusted."""
         image = self.network.backend.image(frame)
-        reason, self._pending = self._pending, "the previous frame failed"
+        reason, self._pending = self._pending, FAILED
         done = self._run_dense(image, reason) if reason else run(image)
         self._pending = ""
         return done
@@ -182,14 +208,16 @@ class Executor:
     def _run_blocks(self, image: torch.Tensor, schedule: Schedule) -> FrameRun:
         if schedule.dense_reason:
             return self._run_dense(image, schedule.dense_reason)
-        network, recomputed = self.network, schedule.recomputed
-        tiles = {level: network.grid[level].select(on) for level, on in schedule.active.items()}
-        for level, motion in schedule.moved.items():
-            network.cache.move(motion, ~recomputed[level])
-        frame_pass = BlockPass(network, tiles)
+        grid = self.network.grid
+        tiles = {level: grid[level].select(on) for level, on in schedule.active.items()}
+        self._move(schedule)
+        frame_pass = BlockPass(self.network, tiles)
         frame_pass.run(image)
-        self.scheduler.settle(schedule)
-        return self._result(frame_pass.executed, recomputed, "")
+        return self.finish(schedule, frame_pass.executed)
+
+    def _move(self, schedule: Schedule) -> None:
+        for level, motion in schedule.moved.items():
+            self.network.cache.move(motion, ~schedule.recomputed[level])
 
     def _run_filtered(self, image: torch.Tensor, motion: MotionField) -> FrameRun:
         moved = self._remap.follow(motion)

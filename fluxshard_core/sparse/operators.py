@@ -17,6 +17,18 @@ from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
 
 
+class TileSource(Protocol):
+    """The features an operator over tiles reads: one store, or those of several endpoints."""
+
+    def gather(self, tiles: TileSet, patch: Patch, pad_value: float = 0.0) -> torch.Tensor:
+        """Return each tile's patch ``(n, *extent, C)``, valid until the next gather."""
+        ...
+
+    def enlarge(self, tiles: TileSet, factor: int) -> torch.Tensor:
+        """Return finer tiles ``(n, h, w, C)`` whose cells copy the ones they lie in."""
+        ...
+
+
 class WindowOperator(Protocol):
     """Reads a neighbourhood, or another level, and so needs its input in a store."""
 
@@ -30,7 +42,7 @@ class WindowOperator(Protocol):
         """What it sees outside the frame."""
         ...
 
-    def tiles(self, store: FeatureStore, tiles: TileSet) -> torch.Tensor:
+    def tiles(self, store: TileSource, tiles: TileSet) -> torch.Tensor:
         """Compute the output over ``tiles`` of the output level."""
         ...
 

@@ -32,6 +32,11 @@ class FeatureStore:
         self._cells = torch.full((layout.size, channels), pad_value, dtype=dtype)
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the features."""
+        return self._cells.dtype
+
+    @property
     def bytes(self) -> int:
         """Memory held, halo and slack included."""
         return self._cells.numel() * self._cells.element_size()
@@ -52,17 +57,37 @@ class FeatureStore:
 
         The result lives in scratch memory: it is overwritten by the next gather.
         """
-        (height, width), channels = patch.extent, self.channels
+        out = self._scratch.take((tiles.n, *patch.extent, self.channels), self._cells.dtype)
+        self.gather_into(out, tiles, patch, pad_value)
+        return out
+
+    def gather_into(
+        self, out: torch.Tensor, tiles: TileSet, patch: Patch, pad_value: float = 0.0
+    ) -> None:
+        """As :meth:`gather`, into ``out`` ``(n, *extent, C)``, contiguous."""
+        (_, width), channels = patch.extent, self.channels
         segments = self.layout.segments(tiles, patch)
         rows = self._cells.as_strided(
             (self.layout.size - width + 1, width * channels), (channels, 1)
         )
-        out = self._scratch.take((segments.shape[0], width * channels), self._cells.dtype)
-        torch.index_select(rows, 0, segments, out=out)
+        torch.index_select(rows, 0, segments, out=out.view(-1, width * channels))
         if pad_value != self.pad_value:
             outside = self.layout.outside(tiles, patch)
             out.view(-1, channels).index_fill_(0, outside, pad_value)
-        return out.view(tiles.n, height, width, channels)
+
+    def enlarge(self, tiles: TileSet, factor: int) -> torch.Tensor:
+        """Return tiles of the level ``factor`` times as fine, every cell a copy of the one here
+        that it lies in: ``(n, h, w, C)`` in new memory."""
+        key = ("enlarge", self.layout.level, self.layout.origin, factor)
+        positions = tiles.shared(key, lambda: self._sources(tiles, factor))
+        return self.gather_cells(positions).view(tiles.n, *tiles.grid.tile_shape, self.channels)
+
+    def _sources(self, tiles: TileSet, factor: int) -> torch.Tensor:
+        height, width = tiles.grid.tile_shape
+        rows = (tiles.top[:, None] + torch.arange(height)) // factor
+        cols = (tiles.left[:, None] + torch.arange(width)) // factor
+        positions = rows[:, :, None] * self.layout.pitch + cols[:, None, :] + self.layout.origin
+        return positions.reshape(-1)
 
     def gather_cells(self, positions: torch.Tensor) -> torch.Tensor:
         """Return cells ``(len(positions), C)`` at flat buffer ``positions``, in new memory."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -107,6 +107,10 @@ class TileGrid:
         rows, cols = np.nonzero(tiles)
         return TileSet(self, rows, cols)
 
+    def select_together(self, tiles: Sequence[Bool]) -> JoinedTiles:
+        """Return the marked tiles of several endpoints as one set, each one's as its part."""
+        return JoinedTiles(self, [TileSet(self, *np.nonzero(one), padded=False) for one in tiles])
+
     def batch(self, count: int) -> int:
         """Tiles that an operator computes for ``count`` of them."""
         # Single cells are multiplied as rows of a matrix, which is fast in multiples of eight.
@@ -123,13 +127,13 @@ class TileSet:
 
     ``top``, ``left`` ``(n,)`` int64: the tiles' first cells. ``count`` real tiles, ``n`` with the
     padding; zero when empty. Everything derived from the positions is computed once and shared
-    by all operators of the level.
+    by all operators of the level. A set that is not ``padded`` has only its real tiles.
     """
 
-    def __init__(self, grid: TileGrid, rows: Index, cols: Index) -> None:
+    def __init__(self, grid: TileGrid, rows: Index, cols: Index, *, padded: bool = True) -> None:
         self.grid = grid
         self.count = len(rows)
-        self.n = grid.batch(self.count)
+        self.n = grid.batch(self.count) if padded else self.count
         self._rows, self._cols = rows, cols
         self.top = self._starts(rows, 0)
         self.left = self._starts(cols, 1)
@@ -165,6 +169,23 @@ class TileSet:
         if found is None:
             found = self._shared[key] = compute()
         return found
+
+
+class JoinedTiles(TileSet):
+    """The tiles of several endpoints, one after the other: each part's are in its own store.
+
+    What pads the batch repeats the first tile, as in any set, and belongs to no part.
+    """
+
+    def __init__(self, grid: TileGrid, parts: Sequence[TileSet]) -> None:
+        rows = np.concatenate([part._rows for part in parts])
+        cols = np.concatenate([part._cols for part in parts])
+        super().__init__(grid, rows, cols)
+        self.parts = tuple(parts)
+
+    def split(self, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Cut ``(n, ...)`` into the rows of each part, the padding left out."""
+        return torch.split_with_sizes(values[: self.count], [part.count for part in self.parts])
 
 
 def default_tile_size(stride: int) -> int:

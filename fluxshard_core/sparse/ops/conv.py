@@ -8,6 +8,7 @@ import torch
 
 from fluxshard_core.sparse.layout import Halo, LevelLayout, Patch
 from fluxshard_core.sparse.nodes import Conv, Window
+from fluxshard_core.sparse.operators import TileSource
 from fluxshard_core.sparse.ops.kernels import ImageKernel, MatrixKernel, PatchKernel
 from fluxshard_core.sparse.ops.primitive import Primitive
 from fluxshard_core.sparse.ops.stability import Stability, convolve_whole
@@ -21,7 +22,7 @@ DENSE_CELLS = 4096  # cells in flight where a whole map must be computed tile by
 class TileForm(Protocol):
     """The part of a window operator that works on tiles."""
 
-    def tiles(self, store: FeatureStore, tiles: TileSet) -> torch.Tensor:
+    def tiles(self, store: TileSource, tiles: TileSet) -> torch.Tensor:
         """Compute the output over ``tiles``."""
         ...
 
@@ -54,7 +55,7 @@ class ConvOperator:
         self._kernel: PatchKernel = kernel(self._primitive)
         self.patch = Patch.of(window, grid.tile_shape)
 
-    def tiles(self, store: FeatureStore, tiles: TileSet) -> torch.Tensor:
+    def tiles(self, store: TileSource, tiles: TileSet) -> torch.Tensor:
         """Compute ``(n, h, w, out)``."""
         return self._stability.convolve(self._kernel, store.gather(tiles, self.patch))
 

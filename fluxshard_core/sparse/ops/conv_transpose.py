@@ -13,6 +13,7 @@ import torch
 
 from fluxshard_core.sparse.layout import Patch
 from fluxshard_core.sparse.nodes import ConvTranspose, Pair
+from fluxshard_core.sparse.operators import TileSource
 from fluxshard_core.sparse.ops.conv import dense_by_tiles
 from fluxshard_core.sparse.ops.kernels import ImageKernel
 from fluxshard_core.sparse.ops.primitive import Primitive
@@ -50,7 +51,7 @@ class ConvTransposeOperator:
             divisor=node.stride,
         )
 
-    def tiles(self, store: FeatureStore, tiles: TileSet) -> torch.Tensor:
+    def tiles(self, store: TileSource, tiles: TileSet) -> torch.Tensor:
         """Compute ``(n, h, w, out)``."""
         patches = store.gather(tiles, self.patch)
         phases = self._interleave(self._stability.convolve(self._kernel, patches))

@@ -7,6 +7,7 @@ import torch.nn.functional as functional
 
 from fluxshard_core.sparse.layout import Patch
 from fluxshard_core.sparse.nodes import Pool
+from fluxshard_core.sparse.operators import TileSource
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
 
@@ -19,7 +20,7 @@ class PoolOperator:
         self.patch = Patch.of(node.window, grid.tile_shape)
         self.pad_value = node.window.pad_value
 
-    def tiles(self, store: FeatureStore, tiles: TileSet) -> torch.Tensor:
+    def tiles(self, store: TileSource, tiles: TileSet) -> torch.Tensor:
         """Pool ``(n, h, w, C)``."""
         return self._pool(store.gather(tiles, self.patch, self.pad_value))
 

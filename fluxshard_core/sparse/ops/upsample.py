@@ -6,6 +6,7 @@ import torch
 
 from fluxshard_core.sparse.layout import Patch
 from fluxshard_core.sparse.nodes import Upsample
+from fluxshard_core.sparse.operators import TileSource
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
 
@@ -17,24 +18,12 @@ class UpsampleOperator:
 
     def __init__(self, node: Upsample, grid: TileGrid) -> None:
         self._factor = node.factor
-        self._grid = grid
         height, width = ((size - 1) // node.factor + 1 for size in grid.tile_shape)
         self.patch = Patch((height, width), divisor=(node.factor, node.factor))
 
-    def tiles(self, store: FeatureStore, tiles: TileSet) -> torch.Tensor:
+    def tiles(self, store: TileSource, tiles: TileSet) -> torch.Tensor:
         """Copy each output cell's source: ``(n, h, w, C)``."""
-        key = ("upsample", store.layout.level, store.layout.origin, self._factor)
-        positions = tiles.shared(key, lambda: self._positions(store, tiles))
-        height, width = self._grid.tile_shape
-        return store.gather_cells(positions).view(tiles.n, height, width, store.channels)
-
-    def _positions(self, store: FeatureStore, tiles: TileSet) -> torch.Tensor:
-        height, width = self._grid.tile_shape
-        rows = (tiles.top[:, None] + torch.arange(height)) // self._factor
-        cols = (tiles.left[:, None] + torch.arange(width)) // self._factor
-        layout = store.layout
-        positions = rows[:, :, None] * layout.pitch + cols[:, None, :] + layout.origin
-        return positions.reshape(-1)
+        return store.enlarge(tiles, self._factor)
 
     def dense(self, x: torch.Tensor, store: FeatureStore) -> torch.Tensor:
         """Enlarge ``(1, H, W, C)``."""
