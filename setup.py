@@ -42,6 +42,7 @@ setup(
             "demo = fluxshard_ros.demo:command",
             "eval = fluxshard_core.commands.evaluate:command",
             "plan = fluxshard_core.commands.plan:command",
+            "profile = fluxshard_core.commands.profile:command",
             "verify = fluxshard_core.commands.verify:command",
         ],
     },
