@@ -18,21 +18,27 @@ from fluxshard_core.errors import InputError
 UInt8 = npt.NDArray[np.uint8]
 
 _TIME_BASE: Final = Fraction(1, 25)  # rate control never looks at it
-_MAX_QUALITY: Final = 51
+_MAX_QP: Final = 51
 _ALIGNMENT: Final = 128
 
 
 @dataclass(frozen=True)
 class H264Options:
-    """How x264 encodes. ``crf`` 0 to 51, lower is better; the others are x264's own."""
+    """How x264 encodes: ``qp``, 1 to 51, is the quantiser of every block; lower is better.
 
-    crf: float = 26.0
+    A constant one, because rate control would spend on the blocks that are sent what the others
+    save: at the same quality of the sent blocks CRF took 10 % more bytes. ``preset`` and
+    ``subme`` (1 to 11, how well sub-pixel motion and modes are searched) are x264's own.
+    """
+
+    qp: int = 20
     preset: str = "veryfast"
+    subme: int = 6
 
     def __post_init__(self) -> None:
-        """Refuse a quality that libx264 would clip."""
-        if not 0 <= self.crf <= _MAX_QUALITY:
-            raise InputError(f"H.264 CRF is {self.crf}; use 0 to {_MAX_QUALITY}")
+        """Refuse a quantiser that libx264 would clip."""
+        if not 1 <= self.qp <= _MAX_QP:
+            raise InputError(f"H.264 QP is {self.qp}; use 1 to {_MAX_QP}")
 
     def x264(self) -> dict[str, str]:
         """Return the libx264 options: no delay, one reference, P pictures for ever.
@@ -45,12 +51,14 @@ class H264Options:
             "keyint": "infinite",
             "scenecut": "0",
             "weightp": "0",
+            "subme": str(self.subme),
+            "psy": "0",  # no eye looks at it
             "threads": "1",
         }
         return {
             "preset": self.preset,
             "tune": "zerolatency",
-            "crf": str(self.crf),
+            "qp": str(self.qp),
             "x264-params": ":".join(f"{name}={value}" for name, value in params.items()),
         }
 
