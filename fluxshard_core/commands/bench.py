@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fluxshard_core.commands.arguments import ImageSize
+from fluxshard_core.commands.bench_codec import codec
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.sparse.benchmark import BenchRow, ExecutorBenchmark
 from fluxshard_core.sparse.capture import capture
@@ -39,6 +40,9 @@ class _Shares(click.ParamType[tuple[float, ...]]):
 @click.group(name="bench")
 def command() -> None:
     """Measure this machine."""
+
+
+command.add_command(codec)
 
 
 @command.command()
