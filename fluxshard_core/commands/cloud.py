@@ -14,9 +14,10 @@ from typing import Any
 
 import click
 
-from fluxshard_core.cloud_service import IDLE_S, MAX_SESSIONS, CloudService
+from fluxshard_core.cloud_service import IDLE_S, MAX_MEMORY_MB, MAX_SESSIONS, CloudService
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload.addresses import listen_address
+from fluxshard_core.offload.inference_worker import MAX_BATCH
 from fluxshard_core.offload.security import TOKEN_VARIABLE, ServerSecurity
 from fluxshard_core.offload.server import InferenceServer
 from fluxshard_core.offload.server_config import ServerConfig
@@ -48,11 +49,25 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Robots served at the same time.",
 )
 @click.option(
+    "--max-memory",
+    type=click.FloatRange(min=1.0),
+    default=MAX_MEMORY_MB,
+    show_default=True,
+    help="MB that the features of all robots may take; the model's weights come on top.",
+)
+@click.option(
+    "--max-batch",
+    type=click.IntRange(1, 64),
+    default=MAX_BATCH,
+    show_default=True,
+    help="Robots whose waiting frames share one pass over the network.",
+)
+@click.option(
     "--idle-timeout",
     type=click.FloatRange(1.0, 86400.0),
     default=IDLE_S,
     show_default=True,
-    help="Seconds of silence after which a robot's state may be dropped for another.",
+    help="Seconds of silence after which a robot's state is dropped; it survives reconnections.",
 )
 @click.option(
     "--max-fps",
@@ -94,21 +109,32 @@ def command(**options: Any) -> None:
         threads=options["threads"],
     )
     service = CloudService(
-        detector, max_sessions=options["max_robots"], idle_s=options["idle_timeout"]
+        detector,
+        max_sessions=options["max_robots"],
+        max_memory_mb=options["max_memory"],
+        idle_s=options["idle_timeout"],
     )
     config = ServerConfig(
         max_connections=options["max_robots"],
         max_frames_per_s=options["max_fps"],
         session_idle_s=options["idle_timeout"],
         drain_timeout_s=options["drain_timeout"],
+        max_batch=options["max_batch"],
     )
-    server = InferenceServer(service.handle, options["host"], options["port"], config, security)
+    server = InferenceServer(
+        service.handle,
+        options["host"],
+        options["port"],
+        config,
+        security,
+        serve=service.serve,
+    )
     say = _Lines(options["as_json"])
     stopping = _stop_on_signals()
     with server:
         say("ready", **_ready(server, detector, security))
         while not stopping.wait(options["status_every"] or None):
-            say("status", **asdict(server.stats))
+            say("status", **asdict(server.stats), **_service_status(service))
         say("stopping", **asdict(server.stats))
     say("stopped", **asdict(server.stats))
 
@@ -150,6 +176,17 @@ def _ready(
         "certificates": security is not None and security.robot_ca is not None,
         "token": security is not None and security.token is not None,
         "pid": os.getpid(),
+    }
+
+
+def _service_status(service: CloudService) -> dict[str, Any]:
+    status = service.status
+    return {
+        "sessions": status.sessions,
+        "session_mb": status.memory_mb,
+        "refused": status.refused,
+        "evicted": status.evicted,
+        "mean_batch": round(status.frames / max(1, status.passes), 2),
     }
 
 

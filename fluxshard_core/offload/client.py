@@ -17,7 +17,7 @@ from fluxshard_core.offload.client_link import ClientLink
 from fluxshard_core.offload.loop_thread import LoopThread
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.offload.security import ClientSecurity
-from fluxshard_core.offload.transport import LinkDown, LinkTimeout
+from fluxshard_core.offload.transport import LinkDown, LinkTimeout, NotSent
 from fluxshard_core.offload.wire import EncodedFrame, encode
 
 
@@ -85,8 +85,8 @@ class TcpTransport:
 
         The frame's arrays must not be changed afterwards: they may still be on their way out.
 
-        :raises LinkDown: at once without a connection or after too many timeouts in a row; or
-            when the connection breaks while waiting.
+        :raises NotSent: at once without a connection or after too many timeouts in a row.
+        :raises LinkDown: when the connection breaks while waiting.
         :raises LinkTimeout: when the deadline passes first; a later answer is discarded.
         :raises RemoteRefused: when the server refuses the request or the connection.
         :raises InputError: when another thread already waits for the same frame.
@@ -95,7 +95,7 @@ class TcpTransport:
         pause_s = self._breaker.admit(monotonic())
         if pause_s > 0.0:
             self._link.counters.not_sent += 1
-            raise LinkDown(f"the cloud answers too late; it is tried again in {pause_s:.1f} s")
+            raise NotSent(f"the cloud answers too late; it is tried again in {pause_s:.1f} s")
         try:
             result = self._exchange(frame, encoded, timeout_s)
         except LinkTimeout:

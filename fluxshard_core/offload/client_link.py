@@ -12,7 +12,7 @@ from fluxshard_core.offload.client_connection import ClientConnection, Key
 from fluxshard_core.offload.framing import Traffic
 from fluxshard_core.offload.messages import InferenceResult
 from fluxshard_core.offload.security import ClientSecurity, explain
-from fluxshard_core.offload.transport import LinkDown, LinkError
+from fluxshard_core.offload.transport import LinkError, NotSent
 from fluxshard_core.offload.wire import EncodedFrame
 
 _log = logging.getLogger(__name__)
@@ -60,11 +60,11 @@ class ClientLink:
     async def exchange(self, key: Key, frame: EncodedFrame) -> InferenceResult:
         """Send a request and wait for the answer; only the very first attempt is waited for.
 
-        :raises LinkDown: at once when there is no connection.
+        :raises NotSent: at once when there is no connection.
         """
         await self._first_attempt.wait()
         if self.connection is None:
-            raise LinkDown(f"no connection to the cloud at {self._where}: {self._reason}")
+            raise NotSent(f"no connection to the cloud at {self._where}: {self._reason}")
         return await self.connection.exchange(key, frame)
 
     async def _maintain(self) -> None:

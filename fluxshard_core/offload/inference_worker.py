@@ -6,13 +6,20 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 
 Handler = Callable[[ShardFrame], InferenceResult]
+BatchHandler = Callable[[Sequence[ShardFrame]], Iterable[tuple[int, InferenceResult]]]
 Deliver = Callable[[InferenceResult], None]
+
+MAX_BATCH: Final = 8
+_IDLE_CALL_S: Final = 5.0
+_MOSTLY: Final = 0.8
+"""Share of critical blocks from which a frame counts as whole: it fills a pass by itself."""
 
 _log = logging.getLogger(__name__)
 
@@ -30,11 +37,23 @@ class InferenceWorker:
     Each session of an owner (a connection) has one place in the queue: a newer frame takes the
     place of one that still waits, so sessions are served in turn and none waits behind another's
     backlog. ``deliver`` is called on the inference thread or on the submitter's.
+
+    With ``serve`` a turn takes up to ``max_batch`` frames, those that wait longest, but only one
+    whole frame: a robot that sends few blocks waits for one whole frame of others at most.
     """
 
-    def __init__(self, handler: Handler, max_waiting: int) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        max_waiting: int,
+        *,
+        serve: BatchHandler | None = None,
+        max_batch: int = MAX_BATCH,
+    ) -> None:
         self._handler = handler
+        self._serve = serve
         self._max_waiting = max_waiting
+        self._max_batch = max_batch if serve is not None else 1
         self._waiting: dict[tuple[Hashable, str], _Job] = {}
         self._changed = threading.Condition()
         self._busy = False
@@ -90,32 +109,70 @@ class InferenceWorker:
         return not self._thread.is_alive() and not left
 
     def _run(self) -> None:
-        while (job := self._next()) is not None:
-            _deliver(job, self._answer(job))
+        while (jobs := self._next()) is not None:
+            self._answer(jobs)
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
 
-    def _next(self) -> _Job | None:
+    def _next(self) -> list[_Job] | None:
+        """Wait for frames and take those of one turn; none after a while, None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._stopping)
+            self._changed.wait_for(lambda: self._waiting or self._stopping, _IDLE_CALL_S)
             if not self._waiting:
-                return None
+                return None if self._stopping else []
             self._busy = True
-            return self._waiting.pop(next(iter(self._waiting)))
+            return [self._waiting.pop(key) for key in self._turn()]
 
-    def _answer(self, job: _Job) -> InferenceResult:
-        frame = job.frame
-        waited_ms = (time.perf_counter() - job.queued_s) * 1e3
+    def _turn(self) -> list[tuple[Hashable, str]]:
+        chosen: list[tuple[Hashable, str]] = []
+        whole_taken = False
+        for key, job in self._waiting.items():
+            whole = _is_whole(job.frame)
+            if len(chosen) < self._max_batch and not (whole and whole_taken):
+                chosen.append(key)
+                whole_taken |= whole
+        return chosen
+
+    def _answer(self, jobs: list[_Job]) -> None:
+        """Deliver an answer to every job, and make a failure one of those it left unanswered."""
+        started_s = time.perf_counter()
+        left = dict(enumerate(jobs))
         try:
-            result = self._handler(frame)
-            asked = (frame.session, frame.epoch, frame.number)
-            if (result.session, result.epoch, result.number) != asked:
-                raise RuntimeError("the handler answered another frame")
-            return dataclasses.replace(result, stage_ms={**result.stage_ms, "queue": waited_ms})
+            for index, result in self._results([job.frame for job in jobs]):
+                job = left[index]
+                _check_answers(result, job.frame)
+                del left[index]
+                waited_ms = (started_s - job.queued_s) * 1e3
+                stages = {**result.stage_ms, "queue": waited_ms}
+                _deliver(job, dataclasses.replace(result, stage_ms=stages))
+            if left:
+                raise RuntimeError("the handler gave no answer")
         except Exception as error:
-            _log.exception("inference failed: session %s, frame %d", frame.session, frame.number)
-            return InferenceResult.failure(frame, f"{type(error).__name__}: {error}")
+            for job in left.values():
+                frame = job.frame
+                _log.exception(
+                    "inference failed: session %s, frame %d", frame.session, frame.number
+                )
+                reason = f"{type(error).__name__}: {error}"
+                _deliver(job, InferenceResult.failure(frame, reason))
+            if not left:
+                _log.exception("the handler failed after its last answer")
+
+    def _results(self, frames: list[ShardFrame]) -> Iterable[tuple[int, InferenceResult]]:
+        if self._serve is not None:
+            return self._serve(frames)
+        return ((index, self._handler(frame)) for index, frame in enumerate(frames))
+
+
+def _is_whole(frame: ShardFrame) -> bool:
+    return not frame.critical or bool(frame.critical[min(frame.critical)].mean() > _MOSTLY)
+
+
+def _check_answers(result: InferenceResult, frame: ShardFrame) -> None:
+    asked = frame.session, frame.epoch, frame.number
+    if (result.session, result.epoch, result.number) != asked:
+        raise RuntimeError("the handler answered another frame")
 
 
 def _deliver(job: _Job, result: InferenceResult) -> None:

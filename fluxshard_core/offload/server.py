@@ -11,7 +11,7 @@ from types import TracebackType
 
 from fluxshard_core.errors import FluxShardError
 from fluxshard_core.offload.addresses import check_port, listen_address
-from fluxshard_core.offload.inference_worker import Handler, InferenceWorker
+from fluxshard_core.offload.inference_worker import BatchHandler, Handler, InferenceWorker
 from fluxshard_core.offload.loop_thread import LoopThread
 from fluxshard_core.offload.security import ServerSecurity
 from fluxshard_core.offload.server_config import ServerConfig
@@ -30,7 +30,8 @@ class BindError(FluxShardError):
 
 
 class InferenceServer:
-    """Runs ``handler`` for every frame that arrives, one at a time on one thread.
+    """Runs ``handler`` for every frame that arrives, one at a time on one thread, or ``serve`` for
+    all that wait.
 
     The handler gets a ``ShardFrame`` and returns the ``InferenceResult`` of the same session,
     epoch and number; an exception it raises becomes the result's ``error``. Where certificates
@@ -39,6 +40,8 @@ class InferenceServer:
 
     :param host: the IP address to listen on, or ``localhost``.
     :param port: the TCP port; 0 lets the system choose (see ``port`` after ``start``).
+    :param serve: answers several frames of different sessions, each as soon as it can, and says
+        of each answer which frame it is of; called without frames now and then while none come.
     :param security: TLS and whom to admit; without it only loopback may be listened on.
     :raises SecurityError: for an address beyond loopback without TLS and authentication, and for
         certificates that cannot be used.
@@ -51,12 +54,16 @@ class InferenceServer:
         port: int = 0,
         config: ServerConfig | None = None,
         security: ServerSecurity | None = None,
+        *,
+        serve: BatchHandler | None = None,
     ) -> None:
         check_port(port)
         self._host = listen_address(host, security)
         self._port = port
         self._config = config or ServerConfig()
-        self._worker = InferenceWorker(handler, self._config.max_waiting)
+        self._worker = InferenceWorker(
+            handler, self._config.max_waiting, serve=serve, max_batch=self._config.max_batch
+        )
         self._peers = Peers(self._config)
         self._token = security.token if security else None
         self._listener = Listener(

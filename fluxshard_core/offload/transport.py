@@ -16,6 +16,10 @@ class LinkDown(LinkError):  # noqa: N818
     """There is no connection, or it broke before the answer arrived."""
 
 
+class NotSent(LinkDown):
+    """The request never left this machine: the cloud is where it was."""
+
+
 class LinkTimeout(LinkError):  # noqa: N818
     """The answer did not arrive before the frame's deadline."""
 
@@ -47,7 +51,8 @@ class Transport(Protocol):
 
         The answer may carry ``InferenceResult.error``: the link worked and the cloud failed.
 
-        :raises LinkDown: when there is no connection or it breaks while waiting.
+        :raises NotSent: when there is no connection.
+        :raises LinkDown: when the connection breaks while waiting.
         :raises LinkTimeout: when the deadline passes first.
         :raises RemoteRefused: when the other side refuses the request or the connection.
         """

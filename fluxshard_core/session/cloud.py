@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.models.network import network_input
-from fluxshard_core.motion.field import BLOCK_SIZE, MotionField
+from fluxshard_core.motion.field import MotionField
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.offload.proxy import ProxyDecoder
 from fluxshard_core.reuse.criterion import PixelReference
 from fluxshard_core.session.engine import Engine
+from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.executor import Executor, FrameRun
+from fluxshard_core.sparse.shared_pass import Job, run_together
 from fluxshard_core.timing import StageTimer
 
 UInt8 = npt.NDArray[np.uint8]
+
+
+# A session's pixels with the place each came from, and the pictures an H.264 decoder keeps.
+_BYTES_PER_PIXEL = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """A frame whose pixels are decoded: ``job`` is left to do, ``timer`` goes on counting."""
+
+    frame: ShardFrame
+    reference: PixelReference
+    job: Job
+    timer: StageTimer
 
 
 class CloudSession:
@@ -30,8 +47,25 @@ class CloudSession:
         self._executor: Executor | None = None
         self._last = (-1, -1)
 
+    @property
+    def bytes(self) -> int:
+        """Memory held for this robot: features, pixels and the codec's pictures."""
+        return _bytes_of(self._executor.network.binding) if self._executor else 0
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the inputs it holds features of."""
+        return self._executor.size if self._executor else None
+
     def process(self, frame: ShardFrame) -> InferenceResult:
-        """Bring pixels and features up to date with the frame and decode them.
+        """Answer one frame: :meth:`prepare` it, run it, :meth:`answer` it."""
+        turn = self.prepare(frame)
+        with turn.timer.stage("infer"):
+            (run,) = run_together([turn.job])
+        return self.answer(turn, run)
+
+    def prepare(self, frame: ShardFrame) -> Turn:
+        """Bring the pixels up to date with the frame, and return what the network has to do.
 
         Raises :class:`InputError` when the frame is for another model, or builds on frames this
         session never got; the robot then sends a dense frame of a new epoch.
@@ -42,8 +76,12 @@ class CloudSession:
         timer = StageTimer()
         with timer.stage("decode_shards"):
             reference = self._update(frame, reference)
-        with timer.stage("infer"):
-            run = self._run(frame, reference.image)
+            job = self._job(frame, reference.image)
+        return Turn(frame, reference, job, timer)
+
+    def answer(self, turn: Turn, run: FrameRun) -> InferenceResult:
+        """Decode what the network made of a prepared frame; later frames may build on it."""
+        frame, reference, timer = turn.frame, turn.reference, turn.timer
         with timer.stage("decode"):
             found = self._engine.detector.decode(
                 run.outputs, frame.letterbox, confidence=frame.confidence, iou=frame.iou
@@ -62,12 +100,7 @@ class CloudSession:
         )
 
     def _check(self, frame: ShardFrame) -> None:
-        detector = self._engine.detector
-        if frame.model_hash != detector.model_hash:
-            raise InputError(
-                f"this cloud runs {detector.name} ({detector.model_hash}), the robot "
-                f"asked for model {frame.model_hash}: start both with the same model and weights"
-            )
+        check_model(self._engine, frame)
         if not frame.critical:
             return
         epoch, number = self._last
@@ -94,20 +127,41 @@ class CloudSession:
         reference.take(seen, frame.critical[min(frame.critical)])
         return reference
 
-    def _run(self, frame: ShardFrame, image: UInt8) -> FrameRun:
-        size = image.shape[:2]
-        if self._executor is None or self._executor.size != size:
-            self._executor = self._engine.executor(*size)
-        if not frame.critical:
-            self._executor.reset()
-            everything = np.ones((size[0] // BLOCK_SIZE, size[1] // BLOCK_SIZE), dtype=np.bool_)
-            return self._executor.run(network_input(image), None, everything)
-        return self._executor.run(network_input(image), self._motion(frame), frame.critical)
+    def _job(self, frame: ShardFrame, image: UInt8) -> Job:
+        height, width = image.shape[:2]
+        if self._executor is None or self._executor.size != (height, width):
+            self._executor = None  # its memory first
+            self._executor = self._engine.executor(height, width)
+        if frame.critical:
+            schedule = self._executor.schedule(self._motion(frame), frame.critical)
+        else:
+            schedule = self._executor.scheduler.dense("the robot sent a whole frame")
+        return Job(self._executor, network_input(image), schedule)
 
     @staticmethod
     def _motion(frame: ShardFrame) -> MotionField:
         box = frame.letterbox
         return frame.motion or MotionField.zero(box.input_height, box.input_width)
+
+
+def session_bytes(engine: Engine, size: tuple[int, int]) -> int:
+    """Return the memory a session takes for inputs of ``size`` ``(height, width)``."""
+    return _bytes_of(engine.binding(*size))
+
+
+def check_model(engine: Engine, frame: ShardFrame) -> None:
+    """Raise :class:`InputError` when a frame is for another model."""
+    detector = engine.detector
+    if frame.model_hash != detector.model_hash:
+        raise InputError(
+            f"this cloud runs {detector.name} ({detector.model_hash}), the robot "
+            f"asked for model {frame.model_hash}: start both with the same model and weights"
+        )
+
+
+def _bytes_of(binding: Binding) -> int:
+    spec = binding.plan.tensors[binding.plan.inputs[0]]
+    return binding.cache_bytes() + spec.cells * _BYTES_PER_PIXEL
 
 
 def checksum(image: UInt8) -> int:

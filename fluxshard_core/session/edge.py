@@ -168,7 +168,7 @@ class EdgeSession:
         """
         assert self._link is not None
         assert self._state is not None
-        start = perf_counter()
+        start, epoch = perf_counter(), self._link.epoch
         with timer.stage("candidates"):
             proposal = self._state.propose("cloud", image, self.config.reuse)
         try:
@@ -176,7 +176,8 @@ class EdgeSession:
                 result, proposal, image, letterbox, self.detector.model_hash, self.config, timer
             )
         except LinkError as error:
-            self._state.endpoint("cloud").reset()
+            if self._link.epoch != epoch:
+                self._state.endpoint("cloud").reset()
             self._dispatcher.link_failed(monotonic())
             return replace(result, fallback_reason=str(error), resyncs=self._link.resyncs)
         self._state.endpoint("cloud").settle(proposal, exchange.seen)

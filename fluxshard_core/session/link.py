@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic, perf_counter
 
 import numpy as np
 import numpy.typing as npt
 
 from fluxshard_core.models.letterbox import Letterbox
-from fluxshard_core.offload.messages import InferenceResult, ShardFrame
-from fluxshard_core.offload.proxy import ProxyEncoder
-from fluxshard_core.offload.transport import LinkError, RemoteRefused, Transport
+from fluxshard_core.offload.bandwidth import BandwidthEstimator
+from fluxshard_core.offload.codec_choice import CodecChooser
+from fluxshard_core.offload.messages import BlockShards, InferenceResult, ShardFrame
+from fluxshard_core.offload.proxy import H264, ProxyEncoder
+from fluxshard_core.offload.transport import LinkError, NotSent, RemoteRefused, Transport
 from fluxshard_core.session.cloud import checksum
-from fluxshard_core.session.config import FrameResult, SessionConfig
+from fluxshard_core.session.config import (
+    AUTO_CODEC,
+    PROXY_CODECS,
+    FrameResult,
+    SessionConfig,
+)
 from fluxshard_core.session.endpoint import Proposal
 from fluxshard_core.timing import StageTimer
 
 UInt8 = npt.NDArray[np.uint8]
+_OVERHEAD_BYTES = 1500  # header, metadata, block maps and motion of a frame, roughly
 
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
-    """One answered request: ``seen`` is the frame as the cloud saw it, the new proxy."""
+    """One answered request: ``seen`` is the frame as the cloud saw it, the new proxy.
+
+    ``compute_ms`` is what the cloud says it spent, ``link_ms`` the rest until the answer was here.
+    """
 
     answer: InferenceResult
     seen: UInt8
     tx_bytes: int
     rx_bytes: int
+    compute_ms: float
+    link_ms: float
 
 
 class ProxyMismatch(LinkError):  # noqa: N818
@@ -37,20 +51,28 @@ class CloudLink:
     """Sends what the cloud lacks, and only believes answers that were made from the proxy.
 
     Whatever goes wrong, the two ends may differ from then on: the next request is a dense one of a
-    new epoch. ``resyncs`` counts those.
+    new epoch. ``resyncs`` counts those. A link that broke between two frames costs none: the
+    session goes on where it was.
     """
 
     def __init__(self, transport: Transport, session: str) -> None:
         self._transport = transport
         self._session = session
-        self._epoch = 0
-        self._encoder: ProxyEncoder | None = None
+        self.epoch = 0
+        self._encoders: dict[tuple[str, float | None], ProxyEncoder] = {}
+        self._codecs = CodecChooser(PROXY_CODECS)
+        self.bandwidth = BandwidthEstimator()
         self.resyncs = 0
 
     def start_anew(self) -> None:
         """Begin a new epoch; its first frame must be dense."""
-        self._epoch += 1
-        self._encoder = None
+        self.epoch += 1
+        self._encoders.clear()
+
+    def expected_bytes(self, blocks: int, config: SessionConfig) -> int:
+        """Return how many bytes a frame with so many critical blocks should take."""
+        codec = self._codec(blocks, config)
+        return _OVERHEAD_BYTES + round(self._codecs.expected_bytes(codec, blocks))
 
     def infer(
         self,
@@ -68,12 +90,10 @@ class CloudLink:
         """
         tx_before, rx_before = self._transport.tx_bytes, self._transport.rx_bytes
         with timer.stage("encode"):
-            if self._encoder is None or self._encoder.codec != config.codec:
-                self._encoder = ProxyEncoder(config.codec)
-            shards, seen = self._encoder.encode(image, proposal.reference.image, proposal.critical)
+            shards, seen = self._encode(image, proposal, config)
             request = ShardFrame(
                 session=self._session,
-                epoch=self._epoch,
+                epoch=self.epoch,
                 number=frame.number,
                 stamp_ns=frame.stamp_ns,
                 model_hash=model_hash,
@@ -85,20 +105,55 @@ class CloudLink:
                 critical={} if proposal.first else proposal.levels,
             )
         try:
+            start = perf_counter()
             with timer.stage("cloud"):
                 answer = self._transport.infer(request, config.cloud_timeout_s)
+            spent_ms = (perf_counter() - start) * 1e3
             self._check(answer, seen)
-        except LinkError:
+        except LinkError as error:
+            # What never left changed nothing there, but an H.264 stream has moved on here.
+            if isinstance(error, NotSent) and shards.codec != H264:
+                raise
             self.resyncs += 1
             self.start_anew()
             raise
         timer.stage_ms |= {f"cloud.{name}": spent for name, spent in answer.stage_ms.items()}
+        self._codecs.decoded(
+            shards.codec, len(shards.ids), answer.stage_ms.get("decode_shards", 0.0)
+        )
+        if info := self._transport.tcp_info():
+            self.bandwidth.add_tcp_info(info, monotonic())
+        compute_ms = sum(answer.stage_ms.values())
         return Exchange(
             answer,
             seen,
             self._transport.tx_bytes - tx_before,
             self._transport.rx_bytes - rx_before,
+            compute_ms,
+            max(0.0, spent_ms - compute_ms),
         )
+
+    def _encode(
+        self, image: UInt8, proposal: Proposal, config: SessionConfig
+    ) -> tuple[BlockShards, UInt8]:
+        """Return the critical blocks as shards, and the frame as the cloud will see it."""
+        blocks = int(np.count_nonzero(proposal.critical))
+        codec = self._codec(blocks, config)
+        key = codec, config.quality if codec == config.codec else None
+        if key not in self._encoders:
+            self._encoders[key] = ProxyEncoder(*key)
+        start = perf_counter()
+        shards, seen = self._encoders[key].encode(
+            image, proposal.reference.image, proposal.critical
+        )
+        spent_ms = (perf_counter() - start) * 1e3
+        self._codecs.encoded(codec, blocks, spent_ms, len(shards.payload))
+        return shards, seen
+
+    def _codec(self, blocks: int, config: SessionConfig) -> str:
+        if config.codec != AUTO_CODEC:
+            return config.codec
+        return self._codecs.choose(blocks, self.bandwidth.bytes_per_s(monotonic()))
 
     def _check(self, answer: InferenceResult, seen: UInt8) -> None:
         if answer.error:

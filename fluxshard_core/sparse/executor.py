@@ -153,13 +153,19 @@ class Executor:
         The first frame and the first after :meth:`reset` or after an error are computed whole.
         """
         self._check_frame(frame)
+        if blocks is not None:
+            return self.execute(frame, self.schedule(motion, blocks))
         self._check_request(motion, blocks)
-        motion = motion or MotionField.zero(*self._frame_shape[2:])
-        if blocks is None:
-            return self._guarded(frame, lambda image: self._run_filtered(image, motion))
-        return self._guarded(
-            frame, lambda image: self._run_blocks(image, self.scheduler.next(motion, blocks))
-        )
+        moved = motion or MotionField.zero(*self._frame_shape[2:])
+        return self._guarded(frame, lambda image: self._run_filtered(image, moved))
+
+    def schedule(self, motion: MotionField | None, blocks: Blocks) -> Schedule:
+        """Return what :meth:`run` would do with ``motion`` and ``blocks`` in block mode.
+
+        :raises InputError: as :meth:`run`.
+        """
+        self._check_request(motion, blocks)
+        return self.scheduler.next(motion or MotionField.zero(*self._frame_shape[2:]), blocks)
 
     @torch.inference_mode()
     def execute(self, frame: torch.Tensor, schedule: Schedule) -> FrameRun:
