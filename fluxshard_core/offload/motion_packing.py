@@ -15,6 +15,7 @@ from fluxshard_core.offload.inflate import deflate, inflate
 
 UInt8 = npt.NDArray[np.uint8]
 Int16 = npt.NDArray[np.int16]
+Bool = npt.NDArray[np.bool_]
 
 _COMPONENTS = 2
 
@@ -31,6 +32,18 @@ def pack(field: MotionField) -> UInt8:
     low, high = (folded & 0xFF).astype(np.uint8), (folded >> 8).astype(np.uint8)
     planes = np.concatenate([np.packbits(field.valid), low.reshape(-1), high.reshape(-1)])
     return deflate(planes.data, zlib.Z_FILTERED)
+
+
+def without(field: MotionField, sent: Bool) -> MotionField:
+    """Return the field with blocks ``sent`` ``(rows, cols)`` moving like the last one not sent.
+
+    What is sent is recomputed at every level, so its motion is never looked at: a third of the
+    vectors need not travel.
+    """
+    kept = np.maximum.accumulate(np.where(sent.reshape(-1), 0, np.arange(sent.size)))
+    vectors = field.vectors.reshape(-1, _COMPONENTS)[kept].reshape(field.vectors.shape)
+    valid = field.valid.reshape(-1)[kept].reshape(field.valid.shape)
+    return MotionField(vectors, valid, None, field.block_size)
 
 
 def unpack(data: UInt8, letterbox: Letterbox, block_size: int) -> MotionField:

@@ -44,6 +44,20 @@ def test_a_pan_with_an_object_takes_under_two_hundred_bytes() -> None:
     assert len(motion_packing.pack(field)) < 200
 
 
+def test_the_motion_of_blocks_that_are_sent_costs_nothing_and_that_of_others_stays() -> None:
+    rng = np.random.default_rng(3)
+    valid = rng.random((ROWS, COLS)) < 0.9
+    field = _field(rng.integers(-40, 40, (ROWS, COLS, 2)).astype(np.int16), valid)
+    sent = rng.random((ROWS, COLS)) < 0.5
+    thin = motion_packing.without(field, sent)
+    np.testing.assert_array_equal(thin.vectors[~sent], field.vectors[~sent])
+    np.testing.assert_array_equal(thin.valid[~sent], field.valid[~sent])
+    assert not thin.vectors[~thin.valid].any()
+    assert len(motion_packing.pack(thin)) < 0.75 * len(motion_packing.pack(field))
+    everything = np.ones_like(sent)
+    assert len(motion_packing.pack(motion_packing.without(field, everything))) < 40
+
+
 def _frame(make_frame: Callable[..., ShardFrame], seed: int) -> ShardFrame:
     rng = np.random.default_rng(seed)
     levels = np.maximum.accumulate(rng.random((4, 4, 6)) < 0.2, axis=0)

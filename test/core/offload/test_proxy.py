@@ -181,23 +181,6 @@ def test_a_payload_that_claims_a_larger_picture_is_refused(codec: str) -> None:
         ProxyDecoder().decode(forged, BLANK)
 
 
-@pytest.mark.parametrize("codec", ["jpeg", "webp", "h264"])
-def test_damaged_payloads_are_refused_or_make_an_image_but_never_crash(codec: str) -> None:
-    rng = np.random.default_rng(11)
-    critical = rng.random(GRID) < 0.3
-    shards, _ = ProxyEncoder(codec).encode(next(_scene(3)), BLANK, critical)
-    for _ in range(150):
-        data = shards.payload.copy()[: rng.integers(0, len(shards.payload) + 1)]
-        places = rng.integers(0, max(1, len(data)), 4)
-        if len(data):
-            data[places] = rng.integers(0, 256, 4)
-        try:
-            image = ProxyDecoder().decode(BlockShards(shards.ids, codec, data), BLANK)
-        except InputError:
-            continue
-        assert image.shape == BLANK.shape
-
-
 def test_yuv_becomes_rgb_by_integers_that_do_not_depend_on_the_processor() -> None:
     """The formula OpenCV documents, to the bit: two machines decode one proxy."""
     import cv2
