@@ -61,6 +61,9 @@ class DdsTransport:
         """Bytes of every array received so far."""
         return self._rx_bytes
 
+    def tcp_info(self) -> None:
+        """DDS is no TCP."""
+
     def infer(self, frame: ShardFrame, timeout_s: float) -> InferenceResult:
         """Send a frame and wait for its answer; see ``Transport.infer``."""
         if not self.connected:

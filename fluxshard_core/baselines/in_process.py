@@ -23,6 +23,9 @@ class InProcessTransport:
         """Begin with a cloud that knows no robot."""
         self._service = CloudService(self._engine)
 
+    def tcp_info(self) -> None:
+        """No TCP here."""
+
     def infer(self, frame: ShardFrame, timeout_s: float) -> InferenceResult:
         """Answer a frame from its bytes."""
         request = bytes(wire.encode(frame))

@@ -17,6 +17,7 @@ from fluxshard_core.offload.client_link import ClientLink
 from fluxshard_core.offload.loop_thread import LoopThread
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.offload.security import ClientSecurity
+from fluxshard_core.offload.tcp_info import TcpInfo, read_tcp_info
 from fluxshard_core.offload.transport import LinkDown, LinkTimeout, NotSent
 from fluxshard_core.offload.wire import EncodedFrame, encode
 
@@ -79,6 +80,14 @@ class TcpTransport:
     def circuit(self) -> Circuit:
         """Whether requests are sent: not while the last ones had no answer in time."""
         return self._breaker.state(monotonic())
+
+    def tcp_info(self) -> TcpInfo | None:
+        """What the kernel measured on the connection; None without one."""
+        connection = self._link.connection
+        if connection is None:
+            return None
+        socket = connection.transport.get_extra_info("socket")
+        return None if socket is None else read_tcp_info(socket)
 
     def infer(self, frame: ShardFrame, timeout_s: float) -> InferenceResult:
         """Send a frame and wait for its answer, at most ``timeout_s`` seconds.

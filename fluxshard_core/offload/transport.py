@@ -6,6 +6,7 @@ from typing import Protocol
 
 from fluxshard_core.errors import FluxShardError
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
+from fluxshard_core.offload.tcp_info import TcpInfo
 
 
 class LinkError(FluxShardError):
@@ -44,6 +45,10 @@ class Transport(Protocol):
     @property
     def rx_bytes(self) -> int:
         """Bytes received since the transport was made, framing included."""
+        ...
+
+    def tcp_info(self) -> TcpInfo | None:
+        """What the kernel measured on the connection; None where it is no TCP or there is none."""
         ...
 
     def infer(self, frame: ShardFrame, timeout_s: float) -> InferenceResult:

@@ -10,6 +10,7 @@ from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.detector import DEFAULT_CONFIDENCE, DEFAULT_IOU
 from fluxshard_core.motion.factory import IMAGE_SOURCES
 from fluxshard_core.offload.dispatcher import Decision
+from fluxshard_core.offload.latency_profile import LatencyProfile
 from fluxshard_core.offload.proxy import H264
 from fluxshard_core.offload.shard_codec import CODECS as STILL_CODECS
 from fluxshard_core.reuse.config import ReuseConfig
@@ -17,6 +18,15 @@ from fluxshard_core.reuse.config import ReuseConfig
 Path = Literal["edge", "cloud", "auto"]
 Side = Literal["edge", "cloud"]
 PROXY_CODECS = (*STILL_CODECS, H264)
+AUTO_CODEC = "auto"
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """What a frame costs either side, by which ``auto`` places frames."""
+
+    edge: LatencyProfile
+    cloud: LatencyProfile
 
 
 @dataclass(frozen=True)
@@ -25,7 +35,9 @@ class SessionConfig:
 
     ``path``: on which side. ``cloud_timeout_s`` is a frame's deadline on the way to the cloud.
     ``reuse`` says what may stay slightly old; None computes every frame whole. ``motion`` is where
-    the motion comes from, ``codec`` how blocks travel.
+    the motion comes from, ``codec`` how blocks travel (``auto``: whichever is soonest there) and
+    ``quality`` the codec's own measure of it. With ``profiles`` the ``auto`` path expects of each
+    side what they say, without it learns from what either side took.
     """
 
     path: Path = "edge"
@@ -35,12 +47,14 @@ class SessionConfig:
     reuse: ReuseConfig | None = field(default_factory=ReuseConfig)
     motion: str = "encoder"
     codec: str = "raw"
+    quality: float | None = None
+    profiles: Profiles | None = None
 
     def __post_init__(self) -> None:
         for name, known in (
             ("path", get_args(Path)),
             ("motion", IMAGE_SOURCES),
-            ("codec", PROXY_CODECS),
+            ("codec", (*PROXY_CODECS, AUTO_CODEC)),
         ):
             if getattr(self, name) not in known:
                 raise InputError(

@@ -17,6 +17,7 @@ from fluxshard_core.models.detector import Detector
 from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.models.network import network_input
 from fluxshard_core.offload.dispatcher import Decision, Dispatcher
+from fluxshard_core.offload.latency_model import LatencyModel, Workload
 from fluxshard_core.offload.messages import InferenceResult
 from fluxshard_core.offload.transport import LinkError, Transport
 from fluxshard_core.session.config import FrameResult, SessionConfig, Side
@@ -74,7 +75,8 @@ class EdgeSession:
         state = self._state_for(image)
         with timer.stage("motion"):
             state.follow(image)
-        decision = self._decide()
+        with timer.stage("candidates"):
+            decision = self._decide(image)
         result = FrameResult(
             number, frame.stamp_ns, frame.frame_id, Detections(), "edge", decision=decision
         )
@@ -89,7 +91,7 @@ class EdgeSession:
     def reset(self) -> None:
         """Forget everything learned from earlier frames; the next one starts a new epoch."""
         self._state: RobotState | None = None
-        self._dispatcher = Dispatcher()
+        self._dispatcher = self._new_dispatcher()
         if self._link is not None:
             self._link.start_anew()
 
@@ -118,11 +120,33 @@ class EdgeSession:
                 self._link.start_anew()
         return self._state
 
-    def _decide(self) -> Decision:
-        if self.config.path == "auto" and self._transport is not None:
-            return self._dispatcher.decide(monotonic())
+    def _new_dispatcher(self) -> Dispatcher:
+        profiles = self.config.profiles
+        if profiles is None or self._link is None:
+            return Dispatcher()
+        return Dispatcher(model=LatencyModel(profiles.edge, profiles.cloud, self._link.bandwidth))
+
+    def _decide(self, image: UInt8) -> Decision:
+        if self.config.path == "auto" and self._link is not None:
+            work = None if self.config.profiles is None else self._workload(image)
+            return self._dispatcher.decide(monotonic(), work)
         side: Side = "cloud" if self.config.path == "cloud" else "edge"
         return Decision(side, None, None, "configured")
+
+    def _workload(self, image: UInt8) -> Workload:
+        """Return what the frame would ask of either side."""
+        assert self._link is not None
+        assert self._state is not None
+        edge = self._state.propose("edge", image, self.config.reuse)
+        cloud = self._state.propose("cloud", image, self.config.reuse)
+        blocks = int(np.count_nonzero(cloud.critical))
+        return Workload(
+            edge.schedule.compute_ratio,
+            cloud.schedule.compute_ratio,
+            self._link.expected_bytes(blocks, self.config),
+            edge_dense=bool(edge.dense_reason),
+            cloud_dense=bool(cloud.dense_reason),
+        )
 
     def _on_edge(
         self, result: FrameResult, image: UInt8, letterbox: Letterbox, timer: StageTimer
@@ -182,7 +206,13 @@ class EdgeSession:
             return replace(result, fallback_reason=str(error), resyncs=self._link.resyncs)
         self._state.endpoint("cloud").settle(proposal, exchange.seen)
         realised_ms = (perf_counter() - start) * 1e3
-        self._dispatcher.record("cloud", realised_ms)
+        self._dispatcher.record(
+            "cloud",
+            realised_ms,
+            now_s=monotonic(),
+            compute_ms=exchange.compute_ms,
+            link_ms=exchange.link_ms,
+        )
         answer: InferenceResult = exchange.answer
         return replace(
             result,

@@ -34,6 +34,7 @@ class RobotState:
         self._source: ImageSource = open_source(config.motion)
         self._salience = Salience(config.reuse or ReuseConfig())
         self._salient: SalientBlocks | None = None
+        self._proposals: dict[Side, Proposal] = {}
         self._endpoints: dict[Side, Endpoint] = {}
         self._executor: Executor | None = None
 
@@ -49,6 +50,7 @@ class RobotState:
         step = completed(self._source.next(image).field)
         self._salience.follow(step)
         self._salient = None
+        self._proposals = {}
         for endpoint in self._endpoints.values():
             endpoint.absorb(step)
 
@@ -57,7 +59,9 @@ class RobotState:
         if self._salient is None:
             rows, cols = self.size[0] // BLOCK_SIZE, self.size[1] // BLOCK_SIZE
             self._salient = self._salience.blocks(rows, cols)
-        return self.endpoint(side).propose(image, self._salient, config)
+        if side not in self._proposals:
+            self._proposals[side] = self.endpoint(side).propose(image, self._salient, config)
+        return self._proposals[side]
 
     def endpoint(self, side: Side) -> Endpoint:
         """Return what one side holds."""

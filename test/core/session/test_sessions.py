@@ -17,10 +17,12 @@ from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload import shard_codec
 from fluxshard_core.offload.client import TcpTransport
+from fluxshard_core.offload.latency_profile import LatencyProfile
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.offload.server import InferenceServer
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.session import CloudSession, EdgeSession, Engine, SessionConfig
+from fluxshard_core.session.config import Profiles
 
 SCENE = GeneratedScene(height=150, width=200, count=4)
 
@@ -233,3 +235,32 @@ def test_a_full_cloud_refuses_new_robots_until_one_falls_silent(engine: Engine) 
     assert ask("b") == ""
     assert ask("c") == "", "a's place was free"
     assert "already serves 2 robots" in ask("a")
+
+
+def profile(detector: Detector, milliseconds: float) -> LatencyProfile:
+    return LatencyProfile(
+        str(detector.name),
+        detector.model_hash,
+        (160, 224),
+        "none",
+        1,
+        (0.1, 1.0),
+        (milliseconds, 2 * milliseconds),
+        2 * milliseconds,
+    )
+
+
+def test_profiles_place_frames_and_both_expectations_are_told(engine: Engine) -> None:
+    slow, fast = profile(engine.detector, 1e5), profile(engine.detector, 1e-3)
+    scene = list(GeneratedScene(height=150, width=200, count=5))
+    for edge, cloud, side in ((slow, fast, "cloud"), (fast, slow, "edge")):
+        configured = config("auto", codec="auto", profiles=Profiles(edge, cloud))
+        with InferenceServer(CloudService(Engine(engine.detector)).handle) as server:
+            transport = TcpTransport("127.0.0.1", server.port)
+            with EdgeSession(engine, configured, transport) as session:
+                for frame in scene:
+                    result = session.process(frame)
+                    assert result.path == side, result.fallback_reason
+                    assert result.decision.edge_ms > 0
+                    assert result.decision.cloud_ms > 0
+                    assert result.realised_ms > 0
