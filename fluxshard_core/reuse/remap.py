@@ -3,110 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import QUARTER_PEL, MotionField
+from fluxshard_core.reuse.block_motion import BlockMotion
+from fluxshard_core.reuse.level import Bool, Index, Int16, Int32, Level, LevelMotion
+from fluxshard_core.reuse.level_draft import LevelDraft
 
-Bool = npt.NDArray[np.bool_]
-Int16 = npt.NDArray[np.int16]
-Int32 = npt.NDArray[np.int32]
-Index = npt.NDArray[np.intp]
-_Scalar = TypeVar("_Scalar", bound=np.generic)
-
-
-@dataclass(frozen=True, order=True)
-class Level:
-    """All feature maps of one cumulative ``stride`` (pixels a cell) and ``height x width`` cells.
-
-    Cell ``(i, j)`` stands for the pixels ``[i*stride, (i+1)*stride)`` by the same in ``j``.
-    """
-
-    stride: int
-    height: int
-    width: int
-
-    def __post_init__(self) -> None:
-        """Refuse an empty level."""
-        if min(self.stride, self.height, self.width) <= 0:
-            raise InputError(f"{self}: stride, height and width must be positive")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``(height, width)`` in cells."""
-        return self.height, self.width
-
-
-@dataclass(frozen=True, eq=False)
-class LevelMotion:
-    """Which cached cell each cell of a level comes from: cell ``c`` holds cached ``c - shift[c]``.
-
-    A backward lookup: every cell has one source, so nothing can collide. ``shift`` ``(2, H, W)``
-    int16, whole cells, ``(dy, dx)``; ``valid`` ``(H, W)`` bool, False where no cached cell is the
-    source (it lies outside the frame, the motion is unknown, or none is within half a cell);
-    ``residual`` ``(2, H, W)`` int16 quarter pixels ``(dy, dx)`` still missing after the shift, at
-    most half a cell where valid, or ``None`` when zero everywhere; ``common`` the shift most cells
-    share. Where the motion is unknown ``shift`` is ``common``. Arrays are read-only.
-    """
-
-    level: Level
-    shift: Int16
-    valid: Bool
-    residual: Int16 | None
-    common: tuple[int, int]
-
-    @cached_property
-    def uniform(self) -> bool:
-        """Whether every cell moves by ``common``."""
-        rows, cols = self.shift
-        return bool((rows == self.common[0]).all() and (cols == self.common[1]).all())
-
-    @cached_property
-    def source_rows(self) -> Int16:
-        """Row of each cell's source ``(H, W)``, clamped into the frame where it is outside."""
-        rows = np.arange(self.level.height, dtype=np.int16)[:, None]
-        clamped: Int16 = np.clip(rows - self.shift[0], 0, self.level.height - 1)
-        return clamped
-
-    @cached_property
-    def source_cols(self) -> Int16:
-        """Column of each cell's source ``(H, W)``, clamped into the frame where it is outside."""
-        cols = np.arange(self.level.width, dtype=np.int16)
-        clamped: Int16 = np.clip(cols - self.shift[1], 0, self.level.width - 1)
-        return clamped
-
-    @cached_property
-    def source(self) -> Int32:
-        """Flat index of each cell's source ``(H, W)``, clamped as ``source_rows``."""
-        flat = self.source_rows.astype(np.int32)
-        flat *= self.level.width
-        flat += self.source_cols
-        return flat
-
-    def exceptions(self, kept: Bool) -> tuple[Index, Int32]:
-        """Return flat ``(destination, source)`` cells that moving by ``common`` does not serve.
-
-        ``kept`` ``(H, W)`` marks the cells whose cached value will be read. Moving the origin of
-        the cache by ``common`` puts every other kept cell in place without a copy; these must be
-        read from the old map, all of them, before any is written.
-        """
-        if self.uniform:
-            none = np.zeros(0, dtype=np.intp)
-            return none, none.astype(np.int32)
-        dy, dx = self.shift
-        moved = (dy != self.common[0]) | (dx != self.common[1])
-        moved &= kept
-        destination = np.flatnonzero(moved)
-        height, width = self.level.shape
-        rows, cols = np.divmod(destination, width)
-        rows = np.clip(rows - dy.reshape(-1)[destination], 0, height - 1)
-        cols = np.clip(cols - dx.reshape(-1)[destination], 0, width - 1)
-        return destination, (rows * width + cols).astype(np.int32)
+__all__ = ["Bool", "FeatureRemap", "Index", "Int16", "Int32", "Level", "LevelMotion"]
 
 
 class FeatureRemap:
@@ -117,22 +22,38 @@ class FeatureRemap:
     ``k = round((M + r) / stride)`` with ``r`` the remainder its content already had, and
     ``r' = M + r - stride * k`` is carried on, all in integer quarter pixels: a slow pan moves a
     coarse level exactly as far as a fine one, only in rarer, larger steps.
+
+    Most cells share one motion and one remainder, and so one shift. It is applied to each level
+    as a whole; the cells that it does not bring within half a cell are followed one by one, those
+    of all levels together.
     """
 
     def __init__(self, levels: Iterable[Level]) -> None:
-        self._residual: dict[Level, Int16 | None] = dict.fromkeys(levels)
+        self._levels = tuple(levels)
+        sizes = [level.height * level.width for level in self._levels]
+        ends = np.cumsum([0, *sizes]).tolist()
+        self._carried = np.zeros((2, ends[-1]), dtype=np.int16)
+        self._start = dict(zip(self._levels, ends, strict=False))
+        self._in_place = dict.fromkeys(self._levels, True)
 
     def reset(self) -> None:
         """Forget every remainder: all cached cells are where they belong (a dense or exact run)."""
-        for level in self._residual:
-            self._residual[level] = None
+        if not all(self._in_place.values()):
+            self._carried.fill(0)
+        self._in_place = dict.fromkeys(self._levels, True)
 
     def follow(self, motion: MotionField) -> dict[Level, LevelMotion]:
         """Return where each level's cached cells are, ``motion`` counted since the last run.
 
         ``motion`` covers the frame (:meth:`MotionField.check_image`), as the levels do.
         """
-        return {level: self._follow_level(level, motion) for level in self._residual}
+        blocks = BlockMotion.of(motion)
+        drafts = [
+            LevelDraft(level, blocks, None if self._in_place[level] else self._of(level))
+            for level in self._levels
+        ]
+        self._follow_singly([draft for draft in drafts if len(draft.singles)])
+        return {draft.level: draft.finish() for draft in drafts}
 
     def settle(self, moved: Mapping[Level, LevelMotion], recomputed: Mapping[Level, Bool]) -> None:
         """Store the remainders of a run that moved the caches by ``moved``.
@@ -143,154 +64,81 @@ class FeatureRemap:
         remainder that some map still has would let that map drift without bound.
         """
         for level, motion in moved.items():
-            left = motion.residual
-            if left is not None and level in recomputed:
-                left = np.where(recomputed[level], np.int16(0), left)
-            if left is not None and not left.any():
-                left = None
-            self._residual[level] = left
+            carried = self._of(level)
+            if motion.residual is not None:
+                carried[...] = motion.residual
+                if level in recomputed:
+                    np.copyto(carried, np.int16(0), where=recomputed[level])
+                self._in_place[level] = not carried.any()
+            elif not self._in_place[level]:
+                carried.fill(0)
+                self._in_place[level] = True
 
-    def _follow_level(self, level: Level, motion: MotionField) -> LevelMotion:
-        cover = _Cover.of(level, motion)
-        carried = self._residual[level]
-        if carried is None:
-            shift, residual = _split(cover.vectors, level.stride)
-            shift = cover.per_cell(shift)
-            residual = cover.per_cell(residual) if residual.any() else residual
-        else:
-            shift, residual = _split_carried(cover.per_cell(cover.vectors), carried, level)
-        known = cover.per_cell(cover.known)
-        common = _most_frequent(shift, known)
-        if not cover.known.all():
-            shift = np.where(known, shift, _column(common))
-            residual = np.where(known, residual, np.int16(0)) if residual.any() else residual
-        valid: Bool = known & _in_frame(shift, level)
-        if not residual.any():
-            return LevelMotion(level, shift, valid, None, common)
-        limit = level.stride * QUARTER_PEL // 2
-        valid &= (np.abs(residual[0]) <= limit) & (np.abs(residual[1]) <= limit)
-        residual = np.clip(residual, -2 * limit, 2 * limit)
-        return LevelMotion(level, shift, valid, residual, common)
+    def _of(self, level: Level) -> Int16:
+        start = self._start[level]
+        return self._carried[:, start : start + level.height * level.width].reshape(2, *level.shape)
+
+    def _follow_singly(self, drafts: list[LevelDraft]) -> None:
+        if not drafts:
+            return
+        counts = [len(draft.singles) for draft in drafts]
+        constants = np.array(
+            [
+                (draft.level.stride * QUARTER_PEL, *draft.level.shape, self._start[draft.level])
+                for draft in drafts
+            ],
+            dtype=np.int32,
+        )
+        shift, left, valid = _nearest_sources(
+            np.concatenate([draft.single_vectors() for draft in drafts], axis=1),
+            np.concatenate([draft.singles for draft in drafts]).astype(np.int32),
+            np.repeat(constants.T, counts, axis=1),
+            self._carried,
+        )
+        ends = np.cumsum(counts).tolist()
+        for draft, start, end in zip(drafts, [0, *ends], ends, strict=False):
+            draft.place_singles(shift[:, start:end], left[:, start:end], valid[start:end])
 
 
-@dataclass(frozen=True, eq=False)
-class _Cover:
-    """Motion of a level at the coarsest grid that describes it, and how to spread it over cells.
+def _nearest_sources(
+    vectors: Int32, cells: Int32, constants: Int32, carried: Int16
+) -> tuple[Int32, Int32, Bool]:
+    """Whole cells nearest to ``vectors`` ``(2, n)`` plus what the content of flat ``cells`` had
+    ``carried`` (by source cell), halves towards plus infinity; what is left over; and where that
+    is a cell of the level within half a cell.
 
-    ``vectors`` ``(2, h, w)`` int16 quarter pixels ``(dy, dx)``; ``known`` ``(h, w)``; cell
-    ``(i, j)`` is described by ``(rows[i], cols[j])``.
+    ``constants`` ``(4, n)``: quarter pixels a cell, rows and columns of its level, and where the
+    level starts in ``carried``. Which remainder applies depends on the source and the source on
+    the remainder; the two agree at once wherever ``carried`` is locally constant. Where they do
+    not, the nearest of three candidate sources is taken.
     """
+    cell, height, width, start = constants
+    half = cell >> 1
+    rows = cells // width
+    cols = cells - rows * width
 
-    vectors: Int16
-    known: Bool
-    rows: Index
-    cols: Index
-
-    @classmethod
-    def of(cls, level: Level, motion: MotionField) -> _Cover:
-        """Keep the blocks themselves, or merge those that one cell covers.
-
-        A cell wider than a block takes the medoid of its blocks (a vector that really occurs,
-        nearest to the others in sum) and is known only if all of them are.
-        """
-        rows = _covered(level.height, level.stride, motion.rows, motion.block_size)
-        cols = _covered(level.width, level.stride, motion.cols, motion.block_size)
-        planes = np.ascontiguousarray(motion.vectors[..., ::-1].transpose(2, 0, 1))
-        if rows.shape[1] == cols.shape[1] == 1:
-            return cls(planes, motion.valid, rows[:, 0], cols[:, 0])
-        blocks = rows[:, None, :, None], cols[None, :, None, :]
-        known: Bool = np.all(motion.valid[blocks], axis=(2, 3))
-        members = planes[:, blocks[0], blocks[1]].reshape(2, *level.shape, -1)
-        apart = np.abs(members[..., :, None].astype(np.int32) - members[..., None, :])
-        medoid = apart.sum(axis=(0, -1)).argmin(axis=-1)
-        vectors = np.take_along_axis(members, medoid[None, ..., None], axis=-1)[..., 0]
-        return cls(vectors, known, np.arange(level.height), np.arange(level.width))
-
-    def per_cell(self, values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
-        """Spread ``(..., h, w)`` over the cells: ``(..., H, W)``."""
-        return values.take(self.cols, axis=-1).take(self.rows, axis=-2)
-
-
-def _covered(cells: int, stride: int, blocks: int, block_size: int) -> Index:
-    """Blocks that each cell of one axis covers ``(cells, n)``, the last one repeated to fill.
-
-    Cells beyond the frame (a padded map has some) take the last block.
-    """
-    first = np.arange(cells) * stride // block_size
-    last = (np.arange(1, cells + 1) * stride - 1) // block_size
-    span = np.arange((last - first).max() + 1)
-    return np.minimum(np.minimum(first[:, None] + span, last[:, None]), blocks - 1)
-
-
-def _split(vectors: Int16, stride: int) -> tuple[Int16, Int16]:
-    """Whole cells nearest to ``vectors`` (halves towards plus infinity) and what is left over."""
-    cell = stride * QUARTER_PEL
-    wide = vectors.astype(np.int32)
-    shift = (wide + cell // 2) // cell
-    return shift.astype(np.int16), (wide - shift * cell).astype(np.int16)
-
-
-def _split_carried(vectors: Int16, carried: Int16, level: Level) -> tuple[Int16, Int16]:
-    """As :func:`_split`, each cell's content having ``carried`` (by source cell) to catch up.
-
-    Which remainder applies depends on the source and the source on the remainder; the two agree
-    at once wherever ``carried`` is locally constant. Where they do not, the nearest of three
-    candidate sources is taken.
-    """
-    cell = level.stride * QUARTER_PEL
-    rows, cols = (axis.reshape(-1) for axis in np.indices(level.shape, dtype=np.int32))
-    height, width = level.shape
-
-    def carried_from(shift: Int32, at: slice | Index = slice(None)) -> Int32:
-        flat = np.clip(rows[at] - shift[0], 0, height - 1) * width
-        flat += np.clip(cols[at] - shift[1], 0, width - 1)
-        found = np.empty((2, len(flat)), dtype=np.int32)
-        found[0], found[1] = (plane.take(flat) for plane in carried)
+    def remainder(shift: Int32, at: slice | Index = slice(None)) -> Int32:
+        row = np.minimum(np.maximum(rows[at] - shift[0], 0), height[at] - 1)
+        col = np.minimum(np.maximum(cols[at] - shift[1], 0), width[at] - 1)
+        source = row * width[at] + col + start[at]
+        found = np.empty((2, len(source)), dtype=np.int32)
+        found[0], found[1] = carried[0].take(source), carried[1].take(source)
         return found
 
-    wide = vectors.reshape(2, -1).astype(np.int32)
-    plain = (wide + cell // 2) // cell
-    shift = (wide + carried_from(plain) + cell // 2) // cell
-    found = carried_from(shift)
-    left = wide + found - shift * cell
-    torn = np.flatnonzero((np.abs(left[0]) > cell // 2) | (np.abs(left[1]) > cell // 2))
+    plain = (vectors + half) // cell
+    shift = (vectors + remainder(plain) + half) // cell
+    found = remainder(shift)
+    left = vectors + found - shift * cell
+    torn = np.flatnonzero((np.abs(left) > half).any(axis=0))
     if torn.size:
-        again = (wide[:, torn] + found[:, torn] + cell // 2) // cell
+        again = (vectors[:, torn] + found[:, torn] + half[torn]) // cell[torn]
         for candidate in (plain[:, torn], again):
-            other = wide[:, torn] + carried_from(candidate, torn) - candidate * cell
+            other = vectors[:, torn] + remainder(candidate, torn) - candidate * cell[torn]
             nearer = np.abs(other).max(axis=0) < np.abs(left[:, torn]).max(axis=0)
             shift[:, torn] = np.where(nearer, candidate, shift[:, torn])
             left[:, torn] = np.where(nearer, other, left[:, torn])
-    return (
-        shift.reshape(2, height, width).astype(np.int16),
-        left.reshape(2, height, width).astype(np.int16),
-    )
-
-
-def _most_frequent(shift: Int16, known: Bool) -> tuple[int, int]:
-    """The most frequent shift ``(dy, dx)`` of a sample of the known cells; still if there is none.
-
-    At most about 64 x 64 cells are looked at: a shift shared by most of the frame is shared by
-    most of any regular sample, and a wrong guess costs copies, never correctness.
-    """
-    step = tuple(max(1, size // 64) for size in known.shape)
-    sample = shift[:, step[0] // 2 :: step[0], step[1] // 2 :: step[1]]
-    chosen = sample[:, known[step[0] // 2 :: step[0], step[1] // 2 :: step[1]]].astype(np.int32)
-    if chosen.size == 0:
-        return 0, 0
-    values, counts = np.unique((chosen[0] << 16) + chosen[1] + 2**15, return_counts=True)
-    packed = int(values[counts.argmax()])
-    return packed >> 16, (packed & 0xFFFF) - 2**15
-
-
-def _in_frame(shift: Int16, level: Level) -> Bool:
-    """Where ``c - shift[c]`` is a cell of the level."""
-    rows = np.arange(level.height, dtype=np.int16)[:, None] - shift[0]
-    cols = np.arange(level.width, dtype=np.int16) - shift[1]
-    # One unsigned comparison checks both ends: a negative index wraps to a huge one.
-    inside: Bool = (rows.view(np.uint16) < level.height) & (cols.view(np.uint16) < level.width)
-    return inside
-
-
-def _column(shift: tuple[int, int]) -> Int16:
-    return np.array(shift, dtype=np.int16)[:, None, None]
+    source_rows, source_cols = rows - shift[0], cols - shift[1]
+    valid = (source_rows >= 0) & (source_rows < height)
+    valid &= (source_cols >= 0) & (source_cols < width)
+    valid &= (np.abs(left) <= half).all(axis=0)
+    return shift, np.minimum(np.maximum(left, -cell), cell), valid

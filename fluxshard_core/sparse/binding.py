@@ -76,12 +76,13 @@ class Binding:
         self.plan = plan
         self.backend = backend
         self.tile_sizes = dict(tile_sizes or {})
+        self.grid = tile_grids(plan, self.tile_sizes)
+        known = {level: level for level in self.grid}  # one object a level: cheap to look up
         self.level = {
-            name: Level(spec.stride, spec.height, spec.width)
+            name: known[Level(spec.stride, spec.height, spec.width)]
             for name, spec in plan.tensors.items()
             if spec.stride
         }
-        self.grid = tile_grids(plan, self.tile_sizes)
         self.steps = self._bind()
 
     def grid_of(self, name: str) -> TileGrid:
@@ -100,13 +101,18 @@ class Binding:
         """Allocate one endpoint's cache; ``filtered`` for exact and bounded mode."""
         layouts = self._layouts()
         pad_values: dict[str, float] = {}
+        ringed = set()
         for step in self.steps:
             if isinstance(step, WindowStep):
                 pad_values.setdefault(step.source, step.operator.pad_value)
+                reader = step.operator.patch, self.grid_of(step.output)
+                if Halo.around(self.level[step.source], [reader]) != Halo():
+                    ringed.add(step.source)
         cache = FeatureCache(layouts)
         for spec in self._cached(filtered):
             layout, pad_value = layouts[self.level[spec.name]], pad_values.get(spec.name, 0.0)
-            cache.add(spec.name, self.backend.store(layout, spec.channels, pad_value))
+            store = self.backend.store(layout, spec.channels, pad_value)
+            cache.add(spec.name, store, ringed=spec.name in ringed)
         return cache
 
     def _cached(self, filtered: bool) -> list[TensorSpec]:

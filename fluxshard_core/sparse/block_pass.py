@@ -22,12 +22,13 @@ class BlockPass:
 
     def __init__(self, network: Network, tiles: Mapping[Level, TileSet]) -> None:
         self._network = network
-        self._tiles = tiles
+        # By the network's own level objects, which are found without being compared.
+        self._tiles = {grid.level: tiles[grid.level] for grid in network.grid.values()}
         self._values: dict[str, torch.Tensor] = {}
         self.executed = 0
 
     def run(self, image: torch.Tensor) -> None:
-        """Recompute the active tiles from ``image`` ``(1, H, W, C)``."""
+        """Recompute the active tiles from ``image`` ``(1, H, W, C)``, in any memory layout."""
         (source,) = self._network.plan.inputs
         self._network.cache[source].write(image)
         for step in self._network.steps:

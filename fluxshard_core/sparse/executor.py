@@ -41,7 +41,9 @@ class ExecutorOptions:
     change of any channel that is not passed on. ``tile_sizes`` overrides the cells a side of a
     tile per level. ``crossing`` is the executed share above which a frame is run dense.
     ``residual_limit`` (block mode): cells that cached content may be away from its place, from
-    0.5 (always the nearest cell) to 1 (also where that leaves a seam).
+    0.5 (always the nearest cell) to 1 (also where that leaves a seam). ``carry_residual`` (block
+    mode): whether what rounding to whole cells leaves over is carried to the next frame; only an
+    ablation drops it.
     """
 
     mode: Mode = "block"
@@ -49,6 +51,7 @@ class ExecutorOptions:
     tile_sizes: Mapping[int, int] = field(default_factory=dict)
     crossing: float = CROSSING
     residual_limit: float = RESIDUAL_LIMIT
+    carry_residual: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +115,7 @@ class Executor:
             self.options.tile_sizes,
             crossing=self.options.crossing,
             residual_limit=self.options.residual_limit,
+            carry_residual=self.options.carry_residual,
         )
         self._remap = FeatureRemap(self.network.cached_levels if filtered else ())
         self._computed_strides = {
@@ -152,12 +156,12 @@ class Executor:
 
         The first frame and the first after :meth:`reset` or after an error are computed whole.
         """
-        self._check_frame(frame)
         if blocks is not None:
             return self.execute(frame, self.schedule(motion, blocks))
+        self._check_frame(frame)
         self._check_request(motion, blocks)
         moved = motion or MotionField.zero(*self._frame_shape[2:])
-        return self._guarded(frame, lambda image: self._run_filtered(image, moved))
+        return self._guarded(frame, lambda: self._run_filtered(frame, moved))
 
     def schedule(self, motion: MotionField | None, blocks: Blocks) -> Schedule:
         """Return what :meth:`run` would do with ``motion`` and ``blocks`` in block mode.
@@ -171,14 +175,14 @@ class Executor:
     def execute(self, frame: torch.Tensor, schedule: Schedule) -> FrameRun:
         """As :meth:`run` in block mode, for a schedule that ``scheduler`` drew up."""
         self._check_frame(frame)
-        return self._guarded(frame, lambda image: self._run_blocks(image, schedule))
+        return self._guarded(frame, lambda: self._run_blocks(frame, schedule))
 
     def runs_whole(self, schedule: Schedule) -> bool:
         """Whether :meth:`execute` would compute the whole frame."""
         return bool(self._pending or schedule.dense_reason)
 
     def begin(self, frame: torch.Tensor, schedule: Schedule) -> torch.Tensor:
-        """Do the first part of :meth:`execute`: move the caches, return the backend's image.
+        """Do the first part of :meth:`execute`: move the caches; return ``frame`` as NHWC.
 
         For a pass over several executors, which ``finish`` each of them: until then the features
         are in between two frames. ``schedule`` must not be one of a whole frame.
@@ -186,10 +190,9 @@ class Executor:
         self._check_frame(frame)
         if self.runs_whole(schedule):
             raise InputError("a frame that is computed whole has no tiles to share a pass over")
-        image = self.network.backend.image(frame)
         self._pending = FAILED
         self._move(schedule)
-        return image
+        return frame.permute(0, 2, 3, 1)
 
     def finish(self, schedule: Schedule, executed: int) -> FrameRun:
         """Do the last part of :meth:`execute`, after ``begin`` and a pass over the tiles."""
@@ -197,39 +200,38 @@ class Executor:
         self._pending = ""
         return self._result(executed, schedule.recomputed, "")
 
-    def _guarded(self, frame: torch.Tensor, run: Callable[[torch.Tensor], FrameRun]) -> FrameRun:
+    def _guarded(self, frame: torch.Tensor, run: Callable[[], FrameRun]) -> FrameRun:
         """Run a frame, whole where the caches cannot be trusted."""
-        image = self.network.backend.image(frame)
         reason, self._pending = self._pending, FAILED
-        done = self._run_dense(image, reason) if reason else run(image)
+        done = self._run_dense(frame, reason) if reason else run()
         self._pending = ""
         return done
 
-    def _run_dense(self, image: torch.Tensor, reason: str) -> FrameRun:
-        run_dense(self.network, image)
+    def _run_dense(self, frame: torch.Tensor, reason: str) -> FrameRun:
+        run_dense(self.network, self.network.backend.image(frame))
         self._forget_remainders()
         everything = self.scheduler.dense(reason).recomputed
         return self._result(self._dense_cost, everything, reason)
 
-    def _run_blocks(self, image: torch.Tensor, schedule: Schedule) -> FrameRun:
+    def _run_blocks(self, frame: torch.Tensor, schedule: Schedule) -> FrameRun:
         if schedule.dense_reason:
-            return self._run_dense(image, schedule.dense_reason)
+            return self._run_dense(frame, schedule.dense_reason)
         grid = self.network.grid
         tiles = {level: grid[level].select(on) for level, on in schedule.active.items()}
         self._move(schedule)
         frame_pass = BlockPass(self.network, tiles)
-        frame_pass.run(image)
+        frame_pass.run(frame.permute(0, 2, 3, 1))
         return self.finish(schedule, frame_pass.executed)
 
     def _move(self, schedule: Schedule) -> None:
         for level, motion in schedule.moved.items():
             self.network.cache.move(motion, ~schedule.recomputed[level])
 
-    def _run_filtered(self, image: torch.Tensor, motion: MotionField) -> FrameRun:
+    def _run_filtered(self, frame: torch.Tensor, motion: MotionField) -> FrameRun:
         moved = self._remap.follow(motion)
         frame_pass = FilteredPass(self.network, moved, self.options.thresholds)
-        if frame_pass.start(image) > self.options.crossing:
-            return self._run_dense(image, MOSTLY_ACTIVE)
+        if frame_pass.start(self.network.backend.image(frame)) > self.options.crossing:
+            return self._run_dense(frame, MOSTLY_ACTIVE)
         frame_pass.run()
         if self.options.mode == "exact":
             self._remap.reset()

@@ -21,10 +21,16 @@ class FeatureCache:
     def __init__(self, layouts: Mapping[Level, LevelLayout]) -> None:
         self._layouts = layouts
         self._stores: dict[str, FeatureStore] = {}
+        self._moving: dict[Level, list[FeatureStore]] = {level: [] for level in layouts}
+        self._ringed: dict[Level, list[FeatureStore]] = {level: [] for level in layouts}
 
-    def add(self, name: str, store: FeatureStore) -> None:
-        """Take ``store`` into the cache."""
+    def add(self, name: str, store: FeatureStore, *, ringed: bool = True) -> None:
+        """Take ``store`` into the cache; ``ringed`` if somebody reads outside its frame."""
         self._stores[name] = store
+        level = store.layout.level
+        self._moving[level].append(store)
+        if ringed:
+            self._ringed[level].append(store)
 
     def get(self, name: str) -> FeatureStore | None:
         """Return the store of a tensor, or None if it is not cached."""
@@ -51,7 +57,6 @@ class FeatureCache:
         are copied, every source read before any destination is written.
         """
         layout = self._layouts[motion.level]
-        stores = [store for store in self._stores.values() if store.layout is layout]
         shift = layout.displacement(motion.common)
         if abs(shift) > layout.slack:
             shift = 0
@@ -66,11 +71,12 @@ class FeatureCache:
         recentred = not layout.has_room(shift)
         layout.origin = (layout.centre if recentred else old_origin) + shift
         destinations = layout.flat(torch.from_numpy(destination.astype(np.int64)))
-        for store in stores:
+        for store in self._moving[motion.level]:
             values = store.gather_cells(sources) if len(destination) else None
             if recentred:
                 store.recentre(old_origin, layout.centre)
-            if displaced:
-                store.clear_ring()
             if values is not None:
                 store.scatter_cells(destinations, values)
+        if displaced:
+            for store in self._ringed[motion.level]:
+                store.clear_ring()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 
@@ -28,6 +29,14 @@ class Patch:
     stride: Pair = (1, 1)
     divisor: Pair = (1, 1)
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.extent, self.offset, self.stride, self.divisor))
+
+    def __hash__(self) -> int:
+        """Patches are keys of every gather: computed once."""
+        return self._hash
+
     @classmethod
     def of(cls, window: Window, tile_shape: Pair) -> Patch:
         """Return the patch of a sliding window under a tile of ``tile_shape`` outputs."""
@@ -43,15 +52,19 @@ class Patch:
 
     def origins(self, tiles: TileSet) -> tuple[torch.Tensor, torch.Tensor]:
         """First row and column ``(n,)`` int64 of each tile's patch."""
-        top, left = (
-            torch.div(
-                start * self.stride[axis] + self.offset[axis],
-                self.divisor[axis],
-                rounding_mode="floor",
-            )
-            for axis, start in enumerate((tiles.top, tiles.left))
-        )
+        top, left = (self._first(start, axis) for axis, start in enumerate((tiles.top, tiles.left)))
         return top, left
+
+    def _first(self, start: torch.Tensor, axis: int) -> torch.Tensor:
+        first = start * self.stride[axis] + self.offset[axis]
+        divisor = self.divisor[axis]
+        return first if divisor == 1 else first.div_(divisor, rounding_mode="floor")
+
+
+@lru_cache(maxsize=64)
+def tile_patch(tile_shape: Pair) -> Patch:
+    """Return the patch that is the tile itself."""
+    return Patch(tile_shape)
 
 
 @dataclass(frozen=True)
@@ -116,7 +129,7 @@ class LevelLayout:
 
     def segments(self, tiles: TileSet, patch: Patch) -> torch.Tensor:
         """Positions ``(n * extent[0],)`` of the row segments that make up each tile's patch."""
-        key = ("segments", self.level, self.origin, self.pitch, patch)
+        key = (self, self.origin, patch)
         return tiles.shared(key, lambda: self._segments(tiles, patch))
 
     def _segments(self, tiles: TileSet, patch: Patch) -> torch.Tensor:
@@ -127,7 +140,7 @@ class LevelLayout:
 
     def outside(self, tiles: TileSet, patch: Patch) -> torch.Tensor:
         """Indices of the gathered cells ``(n, *extent)``, flattened, that lie outside the frame."""
-        key = ("outside", self.level, patch)
+        key = ("outside", self, patch)
         return tiles.shared(key, lambda: self._outside(tiles, patch))
 
     def _outside(self, tiles: TileSet, patch: Patch) -> torch.Tensor:

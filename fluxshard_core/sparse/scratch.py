@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 
@@ -12,6 +10,7 @@ class Scratch:
 
     def __init__(self) -> None:
         self._bytes = torch.empty(0, dtype=torch.uint8)
+        self._typed: dict[torch.dtype, torch.Tensor] = {}
 
     @property
     def bytes(self) -> int:
@@ -20,7 +19,16 @@ class Scratch:
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         """Return an uninitialised tensor; the next call may reuse its memory."""
-        needed = math.prod(shape) * dtype.itemsize
+        strides = [1] * len(shape)
+        for axis in range(len(shape) - 1, 0, -1):
+            strides[axis - 1] = strides[axis] * shape[axis]
+        needed = strides[0] * shape[0] * dtype.itemsize
         if needed > self.bytes:
-            self._bytes = torch.empty(needed, dtype=torch.uint8)
-        return self._bytes[:needed].view(dtype).view(shape)
+            self._typed.clear()
+            with torch.inference_mode(False):  # else nobody outside that mode could write it
+                self._bytes = torch.empty(-(-needed // 16) * 16, dtype=torch.uint8)
+        typed = self._typed.get(dtype)
+        if typed is None:
+            with torch.inference_mode(False):
+                typed = self._typed[dtype] = self._bytes.view(dtype)
+        return typed.as_strided(shape, strides)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fluxshard_core.sparse.layout import LevelLayout, Patch
+from fluxshard_core.sparse.layout import LevelLayout, Patch, tile_patch
 from fluxshard_core.sparse.nodes import Pair
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.tiles import TileSet
@@ -30,6 +30,10 @@ class FeatureStore:
         self.pad_value = pad_value
         self._scratch = scratch
         self._cells = torch.full((layout.size, channels), pad_value, dtype=dtype)
+        self._word = _copied_as(channels, dtype)
+        self._wide = self._cells.view(self._word)
+        self._rows: dict[int, torch.Tensor] = {}
+        self._wide_rows: dict[int, torch.Tensor] = {}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -41,6 +45,12 @@ class FeatureStore:
         """Memory held, halo and slack included."""
         return self._cells.numel() * self._cells.element_size()
 
+    def _segments(self, width: int) -> torch.Tensor:
+        rows = self._rows.get(width)
+        if rows is None:
+            rows = self._rows[width] = _overlapping(self._cells, width)
+        return rows
+
     def frame(self) -> torch.Tensor:
         """Return the map in place, ``(H, W, C)``; a view that the next frame overwrites."""
         layout, channels = self.layout, self.channels
@@ -50,7 +60,8 @@ class FeatureStore:
 
     def write(self, values: torch.Tensor) -> None:
         """Replace the whole map by ``values`` ``(1, H, W, C)`` or ``(H, W, C)``."""
-        self.frame().copy_(values.reshape(self.frame().shape))
+        frame = self.frame()
+        frame.copy_(values.reshape(frame.shape))
 
     def gather(self, tiles: TileSet, patch: Patch, pad_value: float = 0.0) -> torch.Tensor:
         """Return each tile's patch ``(n, *extent, C)``, reading ``pad_value`` outside the frame.
@@ -67,10 +78,8 @@ class FeatureStore:
         """As :meth:`gather`, into ``out`` ``(n, *extent, C)``, contiguous."""
         (_, width), channels = patch.extent, self.channels
         segments = self.layout.segments(tiles, patch)
-        rows = self._cells.as_strided(
-            (self.layout.size - width + 1, width * channels), (channels, 1)
-        )
-        torch.index_select(rows, 0, segments, out=out.view(-1, width * channels))
+        rows = out.view(-1, width * channels)
+        torch.index_select(self._segments(width), 0, segments, out=rows)
         if pad_value != self.pad_value:
             outside = self.layout.outside(tiles, patch)
             out.view(-1, channels).index_fill_(0, outside, pad_value)
@@ -78,7 +87,7 @@ class FeatureStore:
     def enlarge(self, tiles: TileSet, factor: int) -> torch.Tensor:
         """Return tiles of the level ``factor`` times as fine, every cell a copy of the one here
         that it lies in: ``(n, h, w, C)`` in new memory."""
-        key = ("enlarge", self.layout.level, self.layout.origin, factor)
+        key = ("enlarge", self.layout, self.layout.origin, factor)
         positions = tiles.shared(key, lambda: self._sources(tiles, factor))
         return self.gather_cells(positions).view(tiles.n, *tiles.grid.tile_shape, self.channels)
 
@@ -95,25 +104,24 @@ class FeatureStore:
 
     def read(self, tiles: TileSet) -> torch.Tensor:
         """Return the tiles themselves ``(n, h, w, C)`` in new memory."""
-        (height, width), channels = tiles.grid.tile_shape, self.channels
-        segments = self.layout.segments(tiles, Patch((height, width)))
-        rows = self._cells.as_strided(
-            (self.layout.size - width + 1, width * channels), (channels, 1)
-        )
-        return torch.index_select(rows, 0, segments).view(tiles.n, height, width, channels)
+        patch = tile_patch(tiles.grid.tile_shape)
+        (height, width), segments = patch.extent, self.layout.segments(tiles, patch)
+        cells = torch.index_select(self._segments(width), 0, segments)
+        return cells.view(tiles.n, height, width, self.channels)
 
     def scatter(self, tiles: TileSet, values: torch.Tensor) -> None:
         """Write the tiles' ``values`` ``(n, h, w, C)`` into the map."""
-        (height, width), channels = tiles.grid.tile_shape, self.channels
-        segments = self.layout.segments(tiles, Patch((height, width)))
-        rows = self._cells.as_strided(
-            (self.layout.size - width + 1, width * channels), (channels, 1)
-        )
-        rows.index_copy_(0, segments, values.reshape(-1, width * channels))
+        patch = tile_patch(tiles.grid.tile_shape)
+        width, segments = patch.extent[1], self.layout.segments(tiles, patch)
+        rows = self._wide_rows.get(width)
+        if rows is None:
+            rows = self._wide_rows[width] = _overlapping(self._wide, width)
+        words = values.reshape(len(segments), width * self.channels).contiguous().view(self._word)
+        rows.index_copy_(0, segments, words)
 
     def scatter_cells(self, positions: torch.Tensor, values: torch.Tensor) -> None:
         """Write ``values`` ``(len(positions), C)`` at flat buffer ``positions``."""
-        self._cells.index_copy_(0, positions, values)
+        self._wide.index_copy_(0, positions, values.view(self._word))
 
     def recentre(self, old: int, new: int) -> None:
         """Copy the frame's rows from buffer position ``old`` to ``new``."""
@@ -133,3 +141,18 @@ class FeatureStore:
             strides = (layout.pitch * self.channels, 1)
             right = (origin + layout.level.width) * self.channels
             cells.as_strided(shape, strides, right).fill_(self.pad_value)
+
+
+def _overlapping(cells: torch.Tensor, width: int) -> torch.Tensor:
+    """View ``(n, C)`` as all ``(n - width + 1, width * C)`` runs of neighbouring cells."""
+    count, channels = cells.shape
+    return cells.as_strided((count - width + 1, width * channels), (channels, 1))
+
+
+def _copied_as(channels: int, dtype: torch.dtype) -> torch.dtype:
+    """The widest type to write cells as: ``index_copy_`` moves one element at a time."""
+    size = channels * dtype.itemsize
+    for word in (torch.complex128, torch.float64):
+        if size % word.itemsize == 0:
+            return word
+    return dtype

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fluxshard_core.reuse.block_motion import any_of
 from fluxshard_core.reuse.remap import Level
 from fluxshard_core.sparse.plan import Plan
 
@@ -74,24 +75,31 @@ class TileGrid:
 
     def cover_blocks(self, blocks: Bool, block_size: int) -> Bool:
         """Tiles ``shape`` that overlap a marked block of ``block_size`` input pixels a side."""
-        total = np.zeros((blocks.shape[0] + 1, blocks.shape[1] + 1), dtype=np.int64)
-        total[1:, 1:] = blocks.cumsum(axis=0).cumsum(axis=1)
-        r0, r1 = self._block_range(self.shape[0], blocks.shape[0], block_size)
-        c0, c1 = self._block_range(self.shape[1], blocks.shape[1], block_size)
-        marked = total[r1][:, c1] - total[r0][:, c1] - total[r1][:, c0] + total[r0][:, c0]
-        overlapping: Bool = marked > 0
-        return overlapping
+        marked = blocks
+        for axis in (0, 1):
+            marked = any_of(marked, self._blocks_of(axis, blocks.shape[axis], block_size), axis)
+        return marked
 
-    def _block_range(self, tiles: int, blocks: int, block_size: int) -> tuple[Index, Index]:
-        pixels = np.arange(tiles + 1, dtype=np.intp) * (self.size * self.level.stride)
-        first = np.minimum(pixels[:-1] // block_size, blocks - 1)
-        last = np.minimum(-(-pixels[1:] // block_size), blocks)
-        return first, np.maximum(last, first + 1)
+    def _blocks_of(self, axis: int, blocks: int, block_size: int) -> Index:
+        """Blocks that each tile of one axis overlaps ``(tiles, n)``, the last repeated to fill."""
+        key = axis, blocks, block_size
+        if key not in self._overlaps:
+            pixels = np.arange(self.shape[axis] + 1) * (self.size * self.level.stride)
+            first = np.minimum(pixels[:-1] // block_size, blocks - 1)
+            last = np.maximum(np.minimum(-(-pixels[1:] // block_size), blocks) - 1, first)
+            span = np.arange((last - first).max() + 1)
+            self._overlaps[key] = np.minimum(first[:, None] + span, last[:, None])
+        return self._overlaps[key]
+
+    @cached_property
+    def _overlaps(self) -> dict[tuple[int, int, int], Index]:
+        return {}
 
     def cells(self, tiles: Bool) -> Bool:
         """Cells ``(H, W)`` inside the marked ``tiles``, pulled-back ones in their real place."""
         level, size = self.level, self.size
-        spread = np.repeat(np.repeat(tiles, size, axis=0), size, axis=1)
+        # Columns first: then the rows are copied whole.
+        spread = np.repeat(np.repeat(tiles, size, axis=1), size, axis=0)
         marked: Bool = np.ascontiguousarray(spread[: level.height, : level.width])
         (rows, cols) = self.tile_shape
         if level.height % size and level.height > size:

@@ -91,6 +91,8 @@ class PointConvOperator:
             self._primitive, self._kernel, tuple(x.shape), (0, 0, 0, 0), (1, 1)
         ):
             return self._primitive.whole(x)
+        if height == width == 1 and n > 1:
+            return self._stability.convolve(self._kernel, x)
         cells = x.reshape(n * height * width, 1, 1, channels)
         if n > 1:
             return self._stability.convolve(self._kernel, cells).view(n, height, width, -1)

@@ -57,6 +57,7 @@ class MatrixKernel:
         if (height, width) != (1, 1):
             weight = weight.permute(0, 2, 3, 1).reshape(out, height * width * channels, 1, 1)
         self._taps = height, width
+        self._depth = height * width * channels
         self._dilation = primitive.dilation
         self.primitive = Primitive(
             weight, primitive.bias, activation=primitive.activation, dtype=primitive.dtype
@@ -66,12 +67,20 @@ class MatrixKernel:
         """Multiply; with a 1x1 kernel every cell of a patch is a row."""
         n, height, width, _ = patches.shape
         if self._taps != (1, 1):
-            patches = patches[:, :: self._dilation[0], :: self._dilation[1]]
+            if self._dilation != (1, 1):
+                patches = patches[:, :: self._dilation[0], :: self._dilation[1]]
             height = width = 1
-        rows = patches.reshape(n * height * width, -1)
-        missing = -rows.shape[0] % ROW_MULTIPLE
+        rows, depth = n * height * width, self._depth
+        missing = -rows % ROW_MULTIPLE
         if missing:
-            rows = torch.cat([rows, rows[:1].expand(missing, -1)])
-        image = rows.view(1, -1, ROW_MULTIPLE, rows.shape[1])
-        out = self.primitive.batch(image).view(rows.shape[0], -1)
-        return out[: n * height * width].view(n, height, width, -1)
+            matrix = patches.reshape(rows, depth)
+            patches = torch.cat([matrix, matrix[:1].expand(missing, -1)])
+        lines = (rows + missing) // ROW_MULTIPLE
+        image = patches.contiguous().as_strided(
+            (1, depth, lines, ROW_MULTIPLE),
+            (lines * ROW_MULTIPLE * depth, 1, ROW_MULTIPLE * depth, depth),
+        )
+        out = self.primitive.images(image)
+        channels = out.shape[1]
+        cell = width * channels
+        return out.as_strided((n, height, width, channels), (height * cell, cell, channels, 1))

@@ -28,12 +28,12 @@ class SliceOperator(_Free):
     """A range of channels."""
 
     def __init__(self, node: Slice) -> None:
-        self._range = slice(node.start, node.stop)
+        self._start, self._length = node.start, node.stop - node.start
 
     def apply(self, *values: torch.Tensor) -> torch.Tensor:
         """Return a view; most readers copy it into a concatenation or a cache anyway."""
         (x,) = values
-        return x[..., self._range]
+        return x.narrow(3, self._start, self._length)
 
 
 class BinaryOperator(_Free):

@@ -62,6 +62,11 @@ class Primitive:
         self._fused: tuple[str, list[float], str] | None = ("none", [], "")
         if activation:
             self._fused = _FUSED.get(activation.kind)
+        # The arguments of a call without padding, converted from Python once.
+        self._unpadded: tuple[object, ...] | None = None
+        if is_available() and self._fused:
+            geometry = [0, 0], list(stride), list(dilation), groups
+            self._unpadded = (self.bias, *geometry, *self._fused)
         self._packed = PackedWeights(self._pack, self._convolve_unpadded)
 
     @property
@@ -85,15 +90,23 @@ class Primitive:
 
     def batch(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve ``(n, h, w, in)`` without padding, with weights packed once."""
-        images = x.contiguous().permute(0, 3, 1, 2)
+        return self.images(x.contiguous().permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+    def images(self, images: torch.Tensor) -> torch.Tensor:
+        """As :meth:`batch` for ``(n, in, h, w)`` to ``(n, out, h, w)``, channels-last in memory."""
         if is_available():
             out = self._packed.convolve(images)
         else:
             out = self._convolve_unpadded(images, self.weight)
-        return out.permute(0, 2, 3, 1).contiguous()
+        return out.contiguous(memory_format=torch.channels_last)
 
     def _convolve_unpadded(self, images: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return self._convolve(images, weight, (0, 0))
+        if self._unpadded is None:
+            return self._convolve(images, weight, (0, 0))
+        out: torch.Tensor = torch.ops.mkldnn._convolution_pointwise.default(
+            images, weight, *self._unpadded
+        )
+        return out
 
     def _pack(self, images: torch.Tensor) -> torch.Tensor:
         nn: Any = torch._C._nn
