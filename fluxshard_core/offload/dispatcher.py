@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from fluxshard_core.errors import InputError
@@ -133,11 +133,13 @@ class Dispatcher:
         now_s: float = 0.0,
         compute_ms: float | None = None,
         link_ms: float | None = None,
+        tx_bytes: int | None = None,
     ) -> None:
         """Take in what a frame took on one side from capture to result, in milliseconds.
 
         Of a frame that the cloud ran, ``compute_ms`` is what the cloud says it spent and
         ``link_ms`` the rest of the time between request and answer; a model needs both.
+        ``tx_bytes`` is what was sent, where it is known better than before.
 
         :raises InputError: for a latency that is negative or not finite.
         """
@@ -154,7 +156,9 @@ class Dispatcher:
             if path == "edge":
                 self._model.edge_took(self._work, latency_ms)
             elif compute_ms is not None and link_ms is not None:
-                self._model.cloud_took(self._work, latency_ms, compute_ms, link_ms, now_s)
+                sent = self._work.tx_bytes if tx_bytes is None else tx_bytes
+                done = replace(self._work, tx_bytes=sent)
+                self._model.cloud_took(done, latency_ms, compute_ms, link_ms, now_s)
 
     def link_failed(self, now_s: float) -> None:
         """Keep away from the cloud for a while: a frame sent there got no answer."""

@@ -76,7 +76,8 @@ class LatencyModel:
         self, work: Workload, latency_ms: float, compute_ms: float, link_ms: float, now_s: float
     ) -> None:
         """Learn from a frame that the cloud ran: ``latency_ms`` in all, of which the cloud itself
-        reports ``compute_ms`` and the message and its answer were on their way ``link_ms``."""
+        reports ``compute_ms`` and the message and its answer were on their way ``link_ms``.
+        ``work`` holds the bytes that were really sent."""
         self._cloud_factor.add(min(compute_ms / self._cloud_compute_ms(work), _MOST))
         self.bandwidth.add_transfer(work.tx_bytes, link_ms * 1e-3, now_s)
         self._overhead_ms.add(max(0.0, latency_ms - compute_ms - link_ms))

@@ -124,6 +124,14 @@ def test_probing_a_slow_side_costs_no_more_than_its_share_of_the_time() -> None:
     assert 0.01 * total < spent_on_probes <= 0.06 * total
 
 
+def test_the_link_is_judged_by_what_was_really_sent() -> None:
+    model = _model()
+    dispatcher = Dispatcher(model=model)
+    assert dispatcher.decide(0.0, WORK).path == "cloud"
+    dispatcher.record("cloud", 25.0, compute_ms=5.0, link_ms=20.0, tx_bytes=400_000)
+    assert model.bandwidth.bytes_per_s(0.0) == pytest.approx(20e6)
+
+
 def test_a_failed_link_keeps_the_cloud_away_whatever_the_model_says() -> None:
     dispatcher = Dispatcher(DispatcherConfig(first_backoff_s=1.0), _model())
     assert dispatcher.decide(0.0, WORK).path == "cloud"
