@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -18,10 +19,12 @@ from fluxshard_core.models.catalog import Task
 from fluxshard_core.motion.factory import IMAGE_SOURCES
 from fluxshard_core.newest import NewestSlot
 from fluxshard_core.offload.client import TcpTransport
+from fluxshard_core.offload.latency_profile import LatencyProfile
+from fluxshard_core.offload.security import ClientSecurity
 from fluxshard_core.offload.transport import Transport
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.session import EdgeSession, SessionConfig
-from fluxshard_core.session.config import PROXY_CODECS
+from fluxshard_core.session.config import AUTO_CODEC, PROXY_CODECS, Profiles
 from fluxshard_core.timing import StageTimer
 from fluxshard_ros.dds_transport import DdsTransport
 from fluxshard_ros.detection_conversion import frame_stats
@@ -53,6 +56,9 @@ PARAMETERS = (
     ParameterSpec(
         "cloud_port", 7447, "Port of the cloud node's TCP bridge", minimum=1, maximum=65535
     ),
+    ParameterSpec("tls_ca", "", "File with the CA of the cloud's certificate (PEM); empty: no TLS"),
+    ParameterSpec("tls_cert", "", "File with this robot's certificate (PEM)"),
+    ParameterSpec("tls_key", "", "File with its private key (PEM)"),
     ParameterSpec(
         "cloud_timeout",
         2.0,
@@ -77,9 +83,16 @@ PARAMETERS = (
         "codec",
         "raw",
         "How blocks travel to the cloud",
-        choices=PROXY_CODECS,
+        choices=(*PROXY_CODECS, AUTO_CODEC),
         dynamic=True,
     ),
+    ParameterSpec(
+        "edge_profile",
+        "",
+        "Latency profile of this machine (fluxshard profile); with both, `auto` places frames by "
+        "them",
+    ),
+    ParameterSpec("cloud_profile", "", "Latency profile of the cloud's machine"),
     ParameterSpec(
         "confidence",
         0.25,
@@ -111,7 +124,15 @@ def _session_config(values: Mapping[str, Any]) -> SessionConfig:
         reuse=ReuseConfig() if values["reuse"] else None,
         motion=values["motion"],
         codec=values["codec"],
+        profiles=_profiles(values),
     )
+
+
+def _profiles(values: Mapping[str, Any]) -> Profiles | None:
+    edge, cloud = values["edge_profile"], values["cloud_profile"]
+    if not edge or not cloud:
+        return None
+    return Profiles(LatencyProfile.load(Path(edge)), LatencyProfile.load(Path(cloud)))
 
 
 class EdgeNode(LifecycleNode):
@@ -191,7 +212,10 @@ class EdgeNode(LifecycleNode):
 
     def _transport(self, values: Mapping[str, Any]) -> Transport | None:
         if values["transport"] == "tcp":
-            return TcpTransport(values["cloud_host"], values["cloud_port"])
+            security = ClientSecurity.of_paths(
+                values["tls_ca"], values["tls_cert"], values["tls_key"]
+            )
+            return TcpTransport(values["cloud_host"], values["cloud_port"], security=security)
         return DdsTransport(self) if values["transport"] == "dds" else None
 
     def _stop_working(self) -> None:

@@ -8,7 +8,6 @@ from fluxshard_core.baselines.context import MethodContext
 from fluxshard_core.baselines.in_process import InProcessTransport
 from fluxshard_core.baselines.method import MethodResult
 from fluxshard_core.frame import Frame
-from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.session import EdgeSession, SessionConfig
 
 
@@ -24,20 +23,21 @@ class FluxShard:
         codec: str = "raw",
         background_threshold: float | None = None,
         fine_threshold: float | None = None,
-        config: ReuseConfig | None = None,
+        *,
+        session: SessionConfig | None = None,
     ) -> None:
-        """Prepare; the two thresholds, where given, replace those of ``config``."""
-        reuse = config or ReuseConfig()
-        if background_threshold is not None:
+        """Prepare; codec and thresholds, where given, replace those of ``session``, whose
+        confidences are those of ``context``."""
+        session = session or SessionConfig("cloud", codec=codec)
+        reuse = session.reuse
+        if reuse and background_threshold is not None:
             reuse = replace(reuse, background_threshold=background_threshold)
-        if fine_threshold is not None:
+        if reuse and fine_threshold is not None:
             reuse = replace(reuse, fine_threshold=fine_threshold)
+        session = replace(session, confidence=context.confidence, iou=context.iou, reuse=reuse)
+        transport = InProcessTransport(context.engine) if session.path != "edge" else None
         self._context = context
-        self._session = EdgeSession(
-            context.engine,
-            SessionConfig("cloud", context.confidence, context.iou, reuse=reuse, codec=codec),
-            InProcessTransport(context.engine),
-        )
+        self._session = EdgeSession(context.engine, session, transport)
 
     def reset(self) -> None:
         """Forget all frames: the next one is computed whole."""

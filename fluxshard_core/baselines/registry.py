@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fluxshard_core.baselines.bounded import Bounded
 from fluxshard_core.baselines.coach import Coach
 from fluxshard_core.baselines.context import MethodContext
 from fluxshard_core.baselines.deltacnn import DeltaCnn
@@ -36,6 +37,12 @@ METHODS: dict[str, Entry] = {
         "critical blocks per level, all else moved",
         FluxShard,
         (str, float, float),
+    ),
+    "bounded": Entry(
+        "bounded[:INPUT[:FEATURES]]",
+        "FluxShard as published: motion, thresholds that spread layer by layer",
+        Bounded,
+        (float, float),
     ),
     "edge_only": Entry("edge_only", "every frame dense on the robot", EdgeOnly),
     "full_offload": Entry(

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fluxshard_core.baselines.context import MethodContext
 from fluxshard_core.baselines.registry import METHODS, build, usages
 from fluxshard_core.commands.arguments import ImageSize
+from fluxshard_core.evaluation.ablation import ABLATIONS
 from fluxshard_core.evaluation.machine import machine, versions
 from fluxshard_core.evaluation.plots import save_plots
 from fluxshard_core.evaluation.report import Report, show
@@ -25,7 +26,9 @@ from fluxshard_core.evaluation.runner import FrameDone, evaluate
 from fluxshard_core.evaluation.sequences import EvaluatedSequence, open_sequences
 from fluxshard_core.models.detector import Detector
 
-DEFAULT_METHODS = "edge_only,full_offload:h264,coach,deltacnn,motion_deltacnn,roi,keyframe_mv:2"
+DEFAULT_METHODS = (
+    "fluxshard,edge_only,full_offload:h264,coach,deltacnn,motion_deltacnn,roi,keyframe_mv:2"
+)
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
@@ -75,6 +78,7 @@ class MethodList(click.ParamType[list[str]]):
     show_default=True,
     help="Accuracy that calibrated methods may give up.",
 )
+@click.option("--ablate", is_flag=True, help="Also FluxShard without each of its parts.")
 @click.option("--max-frames", type=click.IntRange(2), help="Of each sequence; default: all.")
 @click.option("--topic", help="Image topic of the bags.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
@@ -89,6 +93,7 @@ def command(
     size: tuple[int, int] | None,
     native: bool,
     budget: float,
+    ablate: bool,
     max_frames: int | None,
     topic: str | None,
     json_file: Path | None,
@@ -109,6 +114,9 @@ def command(
     context = MethodContext(detector, budget=budget, random_seed=seed)
     sequences = open_sequences([*paths, *more_inputs], topic=topic)
     ready = {name: build(name, context) for name in methods}
+    if ablate:
+        ready |= {f"ablation:{name}": make(context) for name, make in ABLATIONS.items()}
+        methods = list(ready)
     report = Report(_header(context, sequences, methods, max_frames))
     try:
         with _progress(sequences, len(methods), max_frames) as frame_done:

@@ -14,6 +14,7 @@ from fluxshard_core.offload.latency_profile import LatencyProfile
 from fluxshard_core.offload.proxy import H264
 from fluxshard_core.offload.shard_codec import CODECS as STILL_CODECS
 from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.sparse.executor import ExecutorOptions
 
 Path = Literal["edge", "cloud", "auto"]
 Side = Literal["edge", "cloud"]
@@ -37,7 +38,8 @@ class SessionConfig:
     ``reuse`` says what may stay slightly old; None computes every frame whole. ``motion`` is where
     the motion comes from, ``codec`` how blocks travel (``auto``: whichever is soonest there) and
     ``quality`` the codec's own measure of it. With ``profiles`` the ``auto`` path expects of each
-    side what they say, without it learns from what either side took.
+    side what they say, without it learns from what either side took. ``executor`` are the edge's
+    own options, in block mode; the cloud's are the defaults.
     """
 
     path: Path = "edge"
@@ -49,6 +51,7 @@ class SessionConfig:
     codec: str = "raw"
     quality: float | None = None
     profiles: Profiles | None = None
+    executor: ExecutorOptions = field(default_factory=ExecutorOptions)
 
     def __post_init__(self) -> None:
         for name, known in (

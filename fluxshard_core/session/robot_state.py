@@ -31,6 +31,7 @@ class RobotState:
         self.size = size
         self._engine = engine
         self._plan = engine.plan(*size)
+        self._options = config.executor
         self._source: ImageSource = open_source(config.motion)
         self._salience = Salience(config.reuse or ReuseConfig())
         self._salient: SalientBlocks | None = None
@@ -42,7 +43,7 @@ class RobotState:
     def executor(self) -> Executor:
         """The edge's, made when it is first needed."""
         if self._executor is None:
-            self._executor = self._engine.executor(*self.size)
+            self._executor = self._engine.executor(*self.size, self._options)
         return self._executor
 
     def follow(self, image: UInt8) -> None:

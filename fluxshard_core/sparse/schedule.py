@@ -53,11 +53,13 @@ class BlockScheduler:
         *,
         crossing: float = CROSSING,
         residual_limit: float = RESIDUAL_LIMIT,
+        carry_residual: bool = True,
     ) -> None:
         """Prepare for ``plan``; the options are those of :class:`ExecutorOptions`."""
         self.grids = tile_grids(plan, tile_sizes or {})
         self._crossing = crossing
         self._residual_limit = residual_limit
+        self._carry_residual = carry_residual
         self._remap = FeatureRemap(_moving_levels(plan))
         self._level_cost, self._fixed_cost = _costs(plan)
 
@@ -98,7 +100,7 @@ class BlockScheduler:
 
     def settle(self, schedule: Schedule) -> None:
         """Remember that ``schedule`` was run."""
-        if schedule.dense_reason:
+        if schedule.dense_reason or not self._carry_residual:
             self._remap.reset()
         else:
             self._remap.settle(schedule.moved, schedule.recomputed)

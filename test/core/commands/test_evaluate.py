@@ -15,6 +15,7 @@ from fluxshard_core.baselines.method import MethodResult
 from fluxshard_core.baselines.registry import METHODS, Entry
 from fluxshard_core.commands.evaluate import INTERRUPTED, MethodList, command
 from fluxshard_core.errors import InputError
+from fluxshard_core.evaluation.ablation import ABLATIONS
 from fluxshard_core.evaluation.scene import GeneratedScene
 from fluxshard_core.frame import Frame
 
@@ -48,6 +49,14 @@ def test_it_writes_a_table_json_and_plots(sequences: list[str], tmp_path: Path) 
     assert rows["aggregate", "edge_only"]["compute_ratio"] == 1.0
     assert rows["first", "keyframe_mv:2"]["compute_ratio"] == 0.5
     assert len(list((tmp_path / "plots").glob("*.png"))) == 4
+
+
+def test_ablations_run_beside_the_methods(sequences: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "e.json"
+    result = run(sequences[:1], "--methods", "edge_only", "--ablate", "--json", str(file))
+    assert result.exit_code == 0
+    ran = {row["method"] for row in json.loads(file.read_text())["rows"]}
+    assert ran == {"edge_only", *(f"ablation:{name}" for name in ABLATIONS)}
 
 
 class Impatient(EdgeOnly):

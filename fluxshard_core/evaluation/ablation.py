@@ -1,0 +1,38 @@
+"""FluxShard without one of its parts at a time, each as a method of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from fluxshard_core.baselines.bounded import Bounded
+from fluxshard_core.baselines.context import MethodContext
+from fluxshard_core.baselines.fluxshard import FluxShard
+from fluxshard_core.baselines.method import Method
+from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.session import SessionConfig
+from fluxshard_core.sparse.executor import ExecutorOptions
+
+_NEVER = 1_000_000  # frames
+
+FULL = ReuseConfig()
+WITHOUT_SALIENCE = replace(FULL, salience_threshold=1.0, background_threshold=FULL.fine_threshold)
+WITHOUT_REFRESH = replace(FULL, max_age=_NEVER)
+
+
+def _block(reuse: ReuseConfig = FULL, **session: object) -> Callable[[MethodContext], Method]:
+    configured = SessionConfig("edge", reuse=reuse, **session)  # type: ignore[arg-type]
+    return lambda context: FluxShard(context, session=configured)
+
+
+ABLATIONS: dict[str, Callable[[MethodContext], Method]] = {
+    "fluxshard": _block(),
+    "no_salience": _block(WITHOUT_SALIENCE),
+    "no_refresh": _block(WITHOUT_REFRESH),
+    "no_remap": _block(motion="none"),
+    "no_residual": _block(executor=ExecutorOptions(carry_residual=False)),
+    "bounded": Bounded,
+    "bounded_no_truncation": lambda context: Bounded(context, feature_threshold=0.0),
+}
+"""What `fluxshard eval --ablate` runs: block mode whole and without each part, bounded mode the
+same way."""
