@@ -20,6 +20,7 @@ UInt8 = npt.NDArray[np.uint8]
 _TIME_BASE: Final = Fraction(1, 25)  # rate control never looks at it
 _MAX_QP: Final = 51
 _ALIGNMENT: Final = 128
+_SLICES: Final = 2  # a quarter less time on two cores for 0.4 % more bytes
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class H264Options:
     def x264(self) -> dict[str, str]:
         """Return the libx264 options: no delay, one reference, P pictures for ever.
 
-        One thread, because more cut a picture into slices: the bytes would depend on the machine.
+        Threads cut a picture into slices, so their number is fixed: with one for each core the
+        bytes would depend on the machine.
         """
         params = {
             "bframes": "0",
@@ -55,7 +57,8 @@ class H264Options:
             "subme": str(self.subme),
             "trellis": "1",
             "psy": "0",  # no eye looks at it
-            "threads": "1",
+            "threads": str(_SLICES),
+            "sliced-threads": "1",
         }
         return {
             "preset": self.preset,
@@ -71,7 +74,7 @@ class H264Decoder:
     def __init__(self, height: int, width: int) -> None:
         self.shape = height, width, 3
         self._decoder = av.CodecContext.create("h264", "r")
-        self._decoder.thread_type, self._decoder.thread_count = "SLICE", 1
+        self._decoder.thread_type, self._decoder.thread_count = "SLICE", _SLICES
         self._decoder.options = {
             "flags": "+low_delay",
             "err_detect": "explode",
@@ -134,7 +137,7 @@ def _open_encoder(height: int, width: int, options: H264Options) -> VideoCodecCo
     encoder = av.CodecContext.create("libx264", "w")
     encoder.height, encoder.width, encoder.pix_fmt = height, width, "yuv420p"
     encoder.time_base, encoder.framerate = _TIME_BASE, 1 / _TIME_BASE
-    encoder.thread_count = 1
+    encoder.thread_count = _SLICES
     encoder.options = options.x264()
     try:
         encoder.open()
