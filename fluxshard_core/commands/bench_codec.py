@@ -71,7 +71,11 @@ def codec(
     random_weights: bool,
     json_path: Path | None,
 ) -> None:
-    """Send what the reuse policy asks for with every codec, and look at what arrives."""
+    """Send what the reuse policy asks for with every codec, and look at what arrives.
+
+    Frames that were stored as JPEG, unscaled, flatter `jpeg`: they come back through the same
+    quantiser almost untouched. Give such sequences another `--size`.
+    """
     seed = 0 if random_weights else None
     engine = Engine(Detector.load(model, input_size=size, random_seed=seed))
     rows: list[CodecRow] = []

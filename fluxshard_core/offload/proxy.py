@@ -6,35 +6,28 @@ codec lost: the edge decodes what it sends.
 
 from __future__ import annotations
 
-from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.offload import limits, shard_codec
-from fluxshard_core.offload.bandwidth import BandwidthConfig
-from fluxshard_core.offload.codec_choice import CodecChooser
 from fluxshard_core.offload.h264_codec import H264Decoder, H264Encoder, H264Options
 from fluxshard_core.offload.messages import BlockShards
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
-Int32 = npt.NDArray[np.int32]
 
 H264: Final = "h264"
-AUTO: Final = "auto"
-CODECS: Final = (H264, "webp", "jpeg", "raw")
-"""Every codec, the one that sends least first."""
 
 
 class ProxyEncoder:
     """The edge's end. With ``h264`` all that is sent is one stream: when a frame that was encoded
     may not have reached the cloud, ``reset`` and send every block.
 
-    ``auto`` takes for each frame the codec expected to bring it soonest. What it has learned is in
-    ``chooser``, which also foretells bytes and is told what decoding took.
+    Encoders of several codecs may take turns in a session: one that rested goes on from what it
+    sent last, which the decoder still has.
     """
 
     def __init__(self, codec: str = "raw", quality: float | None = None) -> None:
@@ -42,89 +35,35 @@ class ProxyEncoder:
 
         :raises InputError: for an unknown codec, or a quality it does not have.
         """
-        if codec == AUTO and quality is not None:
-            raise InputError(f"codec {AUTO!r} has no quality to set")
         self.codec = codec
-        names = CODECS if codec == AUTO else (codec,)
-        self._coders = {name: _coder(name, quality) for name in names}
-        self.chooser = CodecChooser(names)
+        self._stream: H264Encoder | None = None
+        if codec == H264:
+            self._options = H264Options() if quality is None else H264Options(int(quality))
+        else:
+            self._still = shard_codec.still_codec(codec, quality)
 
     def reset(self) -> None:
         """Start over: the next frame needs nothing from the ones before."""
-        for coder in self._coders.values():
-            coder.reset()
+        self._stream = None
 
-    def encode(
-        self,
-        image: UInt8,
-        moved_proxy: UInt8,
-        critical: Bool,
-        bytes_per_s: float = BandwidthConfig.assumed,
-    ) -> tuple[BlockShards, UInt8]:
+    def encode(self, image: UInt8, moved_proxy: UInt8, critical: Bool) -> tuple[BlockShards, UInt8]:
         """Return the shards that bring ``critical`` blocks of ``image``, and the new proxy.
 
         ``image`` and ``moved_proxy`` ``(H, W, 3)`` uint8 RGB are the network's input and the last
-        proxy moved to it; ``critical`` ``(rows, cols)`` bool over 16-pixel blocks; only ``auto``
-        looks at the bandwidth. The new proxy is a new array: ``moved_proxy`` outside the critical
-        blocks, with ``h264`` nearly.
+        proxy moved to it; ``critical`` ``(rows, cols)`` bool over 16-pixel blocks. The new proxy
+        is a new array: ``moved_proxy`` outside the critical blocks, with ``h264`` nearly.
 
         :raises InputError: if the three do not fit together.
         """
         _check_inputs(image, moved_proxy, critical)
         ids = np.flatnonzero(critical).astype(np.int32)
-        name = self.chooser.choose(len(ids), bytes_per_s)
-        start = perf_counter()
-        payload, proxy = self._coders[name].encode(image, moved_proxy, critical, ids)
-        spent_ms = (perf_counter() - start) * 1e3
-        self.chooser.encoded(name, len(ids), spent_ms, len(payload))
-        return BlockShards(ids, name, payload), proxy
-
-
-class _Coder(Protocol):
-    def encode(
-        self, image: UInt8, moved_proxy: UInt8, critical: Bool, ids: Int32
-    ) -> tuple[UInt8, UInt8]: ...
-
-    def reset(self) -> None: ...
-
-
-class _Still:
-    """Only critical blocks change; nothing is remembered."""
-
-    def __init__(self, name: str, quality: float | None) -> None:
-        self._name = name
-        self._codec = shard_codec.still_codec(name, quality)
-
-    def reset(self) -> None:
-        """Nothing to forget."""
-
-    def encode(
-        self, image: UInt8, moved_proxy: UInt8, critical: Bool, ids: Int32
-    ) -> tuple[UInt8, UInt8]:
-        shards = shard_codec.encode_with(self._codec, self._name, image, ids)
-        return shards.payload, _pasted(moved_proxy, shards)
-
-
-class _Stream:
-    """The whole picture goes into the stream; blocks that are not critical are no news to it."""
-
-    def __init__(self, quality: float | None) -> None:
-        self._options = H264Options() if quality is None else H264Options(int(quality))
-        self._encoder: H264Encoder | None = None
-
-    def reset(self) -> None:
-        self._encoder = None
-
-    def encode(
-        self, image: UInt8, moved_proxy: UInt8, critical: Bool, ids: Int32
-    ) -> tuple[UInt8, UInt8]:
-        if self._encoder is None or self._encoder.shape != image.shape:
-            self._encoder = H264Encoder(image.shape[0], image.shape[1], self._options)
-        return self._encoder.encode(_composed(image, moved_proxy, critical))
-
-
-def _coder(name: str, quality: float | None) -> _Coder:
-    return _Stream(quality) if name == H264 else _Still(name, quality)
+        if self.codec != H264:
+            shards = shard_codec.encode_with(self._still, self.codec, image, ids)
+            return shards, _pasted(moved_proxy, shards)
+        if self._stream is None or self._stream.shape != image.shape:
+            self._stream = H264Encoder(image.shape[0], image.shape[1], self._options)
+        payload, proxy = self._stream.encode(_composed(image, moved_proxy, critical))
+        return BlockShards(ids, H264, payload), proxy
 
 
 class ProxyDecoder:

@@ -12,7 +12,7 @@ from fluxshard_core.commands.bench import command
 from fluxshard_core.errors import InputError
 from fluxshard_core.evaluation.codec_bench import CodecSpec
 
-CODECS = "raw,jpeg:80,webp:80,h264:22,auto,whole:h264:22"
+CODECS = "raw,jpeg:80,webp:80,h264:22,whole:h264:22"
 
 
 def test_every_codec_is_measured_and_both_ends_agree(tmp_path: Path) -> None:
@@ -27,9 +27,7 @@ def test_every_codec_is_measured_and_both_ends_agree(tmp_path: Path) -> None:
     assert list(rows) == CODECS.split(",")
     assert all(row["agree"] and row["frames"] == 4 for row in rows.values())
     assert rows["raw"]["critical_psnr"] is None
-    assert all(
-        row["critical_psnr"] > 25 for name, row in rows.items() if name not in ("raw", "auto")
-    )
+    assert all(row["critical_psnr"] > 25 for name, row in rows.items() if name != "raw")
     assert rows["whole:h264:22"]["sent"] == 1.0 > rows["h264:22"]["sent"]
     assert rows["h264:22"]["bytes_per_frame"] < rows["raw"]["bytes_per_frame"]
     assert "PSNR against the camera" in result.output

@@ -121,16 +121,13 @@ def test_after_a_lost_frame_a_reset_of_both_ends_makes_them_agree_again(
 
 def test_codecs_may_change_from_frame_to_frame() -> None:
     rng = np.random.default_rng(12)
-    encoder, decoder = ProxyEncoder("auto"), ProxyDecoder()
-    proxy, used = BLANK, set()
+    encoders, decoder = [ProxyEncoder(codec) for codec in sorted(limits.CODECS)], ProxyDecoder()
+    proxy = BLANK
     for number, image in zip(range(60), _scene(12), strict=False):
         critical = EVERYTHING if number == 0 else _critical(rng)
         moved = _moved(proxy, rng)
-        rate = float(10 ** rng.uniform(3, 10))
-        shards, proxy = encoder.encode(image, moved, critical, rate)
+        shards, proxy = rng.choice(encoders).encode(image, moved, critical)
         np.testing.assert_array_equal(decoder.decode(shards, moved), proxy)
-        used.add(shards.codec)
-    assert {"raw", "h264"} <= used
 
 
 def test_a_stream_that_starts_over_needs_no_reset_of_the_decoder() -> None:
@@ -208,7 +205,7 @@ def test_inputs_that_do_not_belong_together_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("codec", "quality"),
-    [("zip", None), ("jpeg", 0), ("webp", 101), ("h264", 52), ("raw", 5), ("auto", 5)],
+    [("zip", None), ("jpeg", 0), ("webp", 101), ("h264", 52), ("raw", 5)],
 )
 def test_unknown_codecs_and_qualities_are_refused(codec: str, quality: float | None) -> None:
     with pytest.raises(InputError, match=f"{codec}|JPEG|WEBP|H.264"):
