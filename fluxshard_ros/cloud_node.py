@@ -9,7 +9,9 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from fluxshard_core.cloud_service import IDLE_S, MAX_SESSIONS, CloudService
 from fluxshard_core.errors import FluxShardError
+from fluxshard_core.offload.security import ServerSecurity
 from fluxshard_core.offload.server import InferenceServer
+from fluxshard_core.offload.server_config import ServerConfig
 from fluxshard_ros.dds_service import DdsService
 from fluxshard_ros.model_parameters import AUTOSTART, MODEL_PARAMETERS, load_detector
 from fluxshard_ros.parameters import ParameterSpec, ParameterTable
@@ -21,8 +23,17 @@ PARAMETERS = (
     ParameterSpec(
         "transport", "tcp", "How robots reach this node: TCP bridge or DDS", choices=("tcp", "dds")
     ),
-    ParameterSpec("bind_host", "127.0.0.1", "Loopback address the TCP bridge listens on"),
+    ParameterSpec(
+        "bind_host",
+        "127.0.0.1",
+        "IP address the TCP bridge listens on; beyond loopback it needs TLS, and robots'"
+        " certificates or the token in FLUXSHARD_TOKEN",
+    ),
     ParameterSpec("port", 7447, "Port of the TCP bridge", minimum=1, maximum=65535),
+    ParameterSpec("tls_cert", "", "File with this cloud's certificate (PEM); empty: no TLS"),
+    ParameterSpec("tls_key", "", "File with its private key (PEM)"),
+    ParameterSpec("tls_ca", "", "File with the CA of the robots' certificates (PEM)"),
+    ParameterSpec("require_client_cert", False, "Admit no robot without a certificate"),
     ParameterSpec(
         "max_sessions", MAX_SESSIONS, "Robots served at the same time", minimum=1, maximum=1024
     ),
@@ -99,10 +110,26 @@ class CloudNode(LifecycleNode):
         if values["transport"] == "dds":
             self.get_logger().info("serving robots over DDS")
             return DdsService(self, service.handle)
-        server = InferenceServer(service.handle, host=values["bind_host"], port=values["port"])
+        security = ServerSecurity.of_paths(
+            values["tls_cert"], values["tls_key"], values["tls_ca"], values["require_client_cert"]
+        )
+        server = InferenceServer(
+            service.handle,
+            values["bind_host"],
+            values["port"],
+            self._limits(values),
+            security,
+            serve=service.serve,
+        )
         server.start()
         self.get_logger().info(f"serving robots on {values['bind_host']}:{server.port}")
         return server
+
+    @staticmethod
+    def _limits(values: Mapping[str, Any]) -> ServerConfig:
+        return ServerConfig(
+            max_connections=values["max_sessions"], session_idle_s=values["idle_timeout"]
+        )
 
     def _close_endpoint(self) -> None:
         if self._endpoint is not None:

@@ -52,6 +52,24 @@ def _arguments() -> list[DeclareLaunchArgument]:
             "cloud_port", default_value="7447", description="Port of the TCP bridge"
         ),
         DeclareLaunchArgument(
+            "bind_host", default_value="127.0.0.1", description="Address the cloud node listens on"
+        ),
+        DeclareLaunchArgument(
+            "tls_ca", default_value="", description="CA of the other end's certificate (PEM)"
+        ),
+        DeclareLaunchArgument(
+            "tls_cert", default_value="", description="Certificate of the node started here (PEM)"
+        ),
+        DeclareLaunchArgument(
+            "tls_key", default_value="", description="Private key of that certificate (PEM)"
+        ),
+        DeclareLaunchArgument(
+            "require_client_cert",
+            default_value="false",
+            choices=["true", "false"],
+            description="Whether the cloud node admits only robots with a certificate",
+        ),
+        DeclareLaunchArgument(
             "namespace", default_value="", description="Namespace of both nodes and their topics"
         ),
         DeclareLaunchArgument(
@@ -70,6 +88,16 @@ def generate_launch_description() -> LaunchDescription:
     transport = {"transport": LaunchConfiguration("transport")}
     host = ParameterValue(LaunchConfiguration("cloud_host"), value_type=str)
     port = ParameterValue(LaunchConfiguration("cloud_port"), value_type=int)
+    tls = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=str)
+        for name in ("tls_ca", "tls_cert", "tls_key")
+    }
+    door = {
+        "bind_host": ParameterValue(LaunchConfiguration("bind_host"), value_type=str),
+        "require_client_cert": ParameterValue(
+            LaunchConfiguration("require_client_cert"), value_type=bool
+        ),
+    }
     edge = Node(
         package="fluxshard",
         executable="edge_node",
@@ -79,6 +107,7 @@ def generate_launch_description() -> LaunchDescription:
             model,
             transport,
             {"path": LaunchConfiguration("path"), "cloud_host": host, "cloud_port": port},
+            tls,
         ],
         remappings=[("image", LaunchConfiguration("image"))],
         condition=IfCondition(
@@ -90,7 +119,14 @@ def generate_launch_description() -> LaunchDescription:
         package="fluxshard",
         executable="cloud_node",
         namespace=LaunchConfiguration("namespace"),
-        parameters=[LaunchConfiguration("cloud_config"), model, transport, {"port": port}],
+        parameters=[
+            LaunchConfiguration("cloud_config"),
+            model,
+            transport,
+            {"port": port},
+            door,
+            tls,
+        ],
         condition=IfCondition(
             OrSubstitution(EqualsSubstitution(role, "cloud"), EqualsSubstitution(role, "both"))
         ),

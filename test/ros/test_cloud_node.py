@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from fluxshard_core.evaluation.scene import GeneratedScene
+from fluxshard_core.offload.certificates import Authority
 from fluxshard_msgs.msg import FrameStats
 from fluxshard_ros.image_conversion import message_of_rgb
 from fluxshard_ros.qos import CAMERA, RESULTS
@@ -113,6 +115,25 @@ def test_any_address_but_loopback_is_refused(
     start_node("cloud_node", **MODEL, bind_host="0.0.0.0")
     assert children.wait("cloud_node", 60) == 1
     assert "loopback" in log_of("cloud_node")
+
+
+def test_with_certificates_a_robot_is_served_on_any_address(
+    observer: Any, start_node: Callable[..., None], port: int, tmp_path: Path
+) -> None:
+    authority = Authority.create()
+    authority.issued.write(tmp_path, "ca")
+    authority.cloud(["localhost"], 1).write(tmp_path, "cloud")
+    authority.robot("r1", 1).write(tmp_path, "robot")
+
+    def tls(name: str) -> dict[str, str]:
+        files = {"tls_ca": "ca.crt", "tls_cert": f"{name}.crt", "tls_key": f"{name}.key"}
+        return {parameter: str(tmp_path / file) for parameter, file in files.items()}
+
+    door = {"bind_host": "0.0.0.0", "require_client_cert": True}
+    start_node("cloud_node", **MODEL, port=port, **door, **tls("cloud"))
+    link = {"cloud_host": "localhost", "cloud_port": port, "cloud_timeout": 20.0}
+    robot = Robot(observer, start_node, path="cloud", transport="tcp", **link, **tls("robot"))
+    robot.see_until("cloud")
 
 
 def test_garbage_on_the_bridge_disturbs_no_robot(

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,25 +49,29 @@ def digest(found: Detections) -> str:
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
 
 
-def serve(engine: Engine, say: Out, settings: dict[str, Any]) -> None:
+def run_cloud(engine: Engine, say: Out, settings: dict[str, Any]) -> None:
     """A cloud until it is killed; it says when each frame begins, and may take its time."""
     service = CloudService(engine)
 
-    def handle(frame: ShardFrame) -> InferenceResult:
-        say(begun=frame.number)
-        time.sleep(settings.get("slow_s", 0.0))
-        return service.handle(frame)
+    def serve(frames: Sequence[ShardFrame]) -> Iterator[tuple[int, InferenceResult]]:
+        for frame in frames:
+            say(begun=frame.number)
+            time.sleep(settings.get("slow_s", 0.0))
+        yield from service.serve(frames)
 
     security = ServerSecurity.of_paths(*settings["tls"]) if settings.get("tls") else None
     config = ServerConfig(**settings.get("config", {}))
-    with InferenceServer(handle, port=settings["port"], config=config, security=security) as server:
+    server = InferenceServer(
+        service.handle, port=settings["port"], config=config, security=security, serve=serve
+    )
+    with server:
         say(port=server.port)
         while True:
             time.sleep(0.2)
             say(stats=vars(server.stats))
 
 
-def drive(engine: Engine, say: Out, settings: dict[str, Any]) -> None:
+def run_robot(engine: Engine, say: Out, settings: dict[str, Any]) -> None:
     """A robot: one frame after another until the file ``stop`` is there; says how each went."""
     transport = None
     if settings["path"] != "edge":
@@ -85,7 +90,6 @@ def drive(engine: Engine, say: Out, settings: dict[str, Any]) -> None:
         for number in range(settings.get("frames", 10**9)):
             if stop.exists():
                 break
-            begun = time.monotonic()
             result = session.process(scene[number % SCENE_FRAMES])
             say(
                 number=result.number,
@@ -93,7 +97,7 @@ def drive(engine: Engine, say: Out, settings: dict[str, Any]) -> None:
                 reason=result.fallback_reason,
                 digest=digest(result.detections),
                 count=len(result.detections),
-                seconds=time.monotonic() - begun,
+                waited_s=result.stage_ms.get("cloud", 0.0) / 1e3,
             )
             time.sleep(settings.get("pause_s", 0.0))
         say(done=True, counters=vars(transport.counters) if transport else {})
@@ -116,7 +120,9 @@ def main() -> None:
         os.dup2(errors, 2)
         os.close(0)
         os.close(1)
-        {"cloud": serve, "robot": drive}[settings["role"]](engine, Out(settings["out"]), settings)
+        {"cloud": run_cloud, "robot": run_robot}[settings["role"]](
+            engine, Out(settings["out"]), settings
+        )
         os._exit(0)
 
 

@@ -27,8 +27,8 @@ def test_killed_in_the_middle_of_a_frame_and_restarted_twenty_times(
     ]
     settings = {"tls": of_cloud, "slow_s": 0.01}
     cloud, port = nursery.cloud(**settings)
-    quick = {"first_retry_s": 0.02, "max_retry_s": 0.1}
-    robots = [nursery.robot(port, tls=tls, client=quick) for tls in of_robots]
+    quick = {"first_retry_s": 0.02, "max_retry_s": 0.1, "silence_limit_s": 20.0}
+    robots = [nursery.robot(port, tls=tls, client=quick, timeout_s=10.0) for tls in of_robots]
     for _ in range(RESTARTS):
         for robot in robots:
             robot.wait_for("cloud")
@@ -40,5 +40,5 @@ def test_killed_in_the_middle_of_a_frame_and_restarted_twenty_times(
         frames = robot.finish()
         assert_right(frames)
         assert sum(frame["path"] == "edge" for frame in frames) >= RESTARTS // 2
-        assert max(frame["seconds"] for frame in frames) < 2.0, "nothing waited for its deadline"
+        assert max(frame["waited_s"] for frame in frames) < 5.0, "nothing waited for its deadline"
     assert "Traceback" not in cloud.errors

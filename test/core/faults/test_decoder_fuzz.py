@@ -1,7 +1,7 @@
 """Every decoder of what a peer sends: a valid result or one of our errors, whatever the bytes.
 
-``FLUXSHARD_FUZZ_EXAMPLES`` sets the number of cases of each (default 100); the frames of the wire
-as a whole are in ``test/core/offload/test_wire_fuzz.py``.
+``FLUXSHARD_FUZZ_EXAMPLES`` sets the number of cases of each (default 100). Whole frames and the
+codecs' payloads are in ``test/core/offload``: ``test_wire_fuzz.py`` and ``test_proxy_fuzz.py``.
 """
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ from fluxshard_core.offload import block_maps, motion_packing, wire
 from fluxshard_core.offload.framing import FrameProtocol, Traffic
 from fluxshard_core.offload.header import HEADER_BYTES, Header, WireLimits
 from fluxshard_core.offload.inflate import inflate
-from fluxshard_core.offload.messages import BlockShards, ShardFrame
+from fluxshard_core.offload.messages import ShardFrame
 from fluxshard_core.offload.metadata import (
     RefusalMetadata,
     ResultMetadata,
     ShardFrameMetadata,
     decode_metadata,
 )
-from fluxshard_core.offload.proxy import ProxyDecoder, ProxyEncoder
 from fluxshard_core.offload.sections import Section, unpack
 from fluxshard_core.offload.wire_errors import WireError
-from fluxshard_core.session.config import PROXY_CODECS
 
 EXAMPLES = int(os.environ.get("FLUXSHARD_FUZZ_EXAMPLES", "100"))
 HEIGHT, WIDTH = 64, 96
@@ -69,47 +67,6 @@ def _edited(valid: bytes, edits: list[tuple[float, int, int]]) -> bytes:
 
 def _array(data: bytes) -> UInt8:
     return np.frombuffer(data, dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def payloads() -> dict[str, list[bytes]]:
-    """By codec, the payloads of a dense frame and of the frame after it."""
-    rng = np.random.default_rng(3)
-    small = rng.integers(0, 256, (2, HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
-    first, second = small.repeat(8, axis=1).repeat(8, axis=2)
-    everything = np.ones((HEIGHT // 16, WIDTH // 16), dtype=np.bool_)
-    some = np.zeros_like(everything)
-    some[1:3, 2] = True
-    made = {}
-    for codec in PROXY_CODECS:
-        encoder = ProxyEncoder(codec)
-        dense, proxy = encoder.encode(first, np.zeros_like(first), everything)
-        sparse, _ = encoder.encode(second, proxy, some)
-        made[codec] = [bytes(dense.payload), bytes(sparse.payload)]
-    return made
-
-
-@pytest.mark.parametrize("codec", PROXY_CODECS)
-def test_payloads_of_every_codec(payloads: dict[str, list[bytes]], codec: str) -> None:
-    everything = np.arange(HEIGHT * WIDTH // 256, dtype=np.int32)
-    some = np.array([8, 14], dtype=np.int32)
-
-    @given(edits=EDITS, choice=st.integers(0, 2), noise=st.binary(min_size=1, max_size=200))
-    @MANY
-    def run(edits: list[tuple[float, int, int]], choice: int, noise: bytes) -> None:
-        decoder, proxy = ProxyDecoder(), np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-        dense, sparse = payloads[codec]
-        damaged = noise if choice == 2 else _edited([dense, sparse][choice], edits)
-        stream = [(everything, damaged)] if choice == 0 else [(everything, dense), (some, damaged)]
-        for ids, payload in stream:
-            before = proxy.copy()
-            try:
-                proxy = decoder.decode(BlockShards(ids, codec, _array(payload)), proxy)
-            except InputError:
-                assert np.array_equal(proxy, before)
-            assert (proxy.shape, proxy.dtype) == ((HEIGHT, WIDTH, 3), np.uint8)
-
-    run()
 
 
 @given(edits=EDITS, strides=st.lists(st.sampled_from([1, 2, 4, 8, 16, 32]), max_size=4))

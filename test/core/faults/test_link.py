@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 STALL_S = float(os.environ.get("FLUXSHARD_STALL_S", "2"))
-DEADLINE_S = 0.3
+DEADLINE_S = 0.4
+MOST_DEADLINES = 4
 CLIENT = {
     "first_retry_s": 0.02,
     "max_retry_s": 0.2,
@@ -54,9 +55,8 @@ def test_the_edge_carries_on_and_the_cloud_is_used_again_when_the_link_is(
     assert_right(frames)
     assert all(frame["path"] == "edge" for frame in during[2:])
     # A dead link costs a few deadlines until it is known to be dead, and then nothing.
-    waited = [frame for frame in frames if frame["seconds"] > DEADLINE_S]
-    assert len(waited) <= 4, [frame["reason"] for frame in waited]
-    assert max(frame["seconds"] for frame in frames) < DEADLINE_S + 1.0
+    assert sum(frame["waited_s"] > DEADLINE_S / 2 for frame in during) <= MOST_DEADLINES
+    assert max(frame["waited_s"] for frame in frames) < DEADLINE_S + 0.5
     others = neighbour.finish()
     assert_right(others)
     assert all(frame["path"] == "cloud" for frame in others), "another robot was disturbed"
@@ -66,10 +66,11 @@ def test_a_cloud_process_that_freezes_is_a_stall_too(nursery: Any, assert_right:
     cloud, port = nursery.cloud()
     robot = nursery.robot(port, timeout_s=DEADLINE_S, client=CLIENT)
     robot.wait_for("cloud", 2)
+    before = len(robot.frames())
     os.kill(cloud.pid, signal.SIGSTOP)
     robot.wait_for("edge", 10)
     os.kill(cloud.pid, signal.SIGCONT)
     robot.wait_for("cloud", 2)
     frames = robot.finish()
     assert_right(frames)
-    assert sum(frame["seconds"] > DEADLINE_S for frame in frames) <= 5
+    assert sum(frame["waited_s"] > DEADLINE_S / 2 for frame in frames[before:]) <= MOST_DEADLINES
