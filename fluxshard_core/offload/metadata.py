@@ -6,20 +6,23 @@ from typing import TypeVar
 
 import msgspec
 
-from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.offload.sections import Section
 from fluxshard_core.offload.wire_errors import MetadataError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class ShardFrameMetadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A ``ShardFrame`` without its identity in the header and its arrays in the sections."""
+class ShardFrameMetadata(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A ``ShardFrame`` without its identity in the header and its arrays in the sections.
+
+    Values alone, without their names: every frame carries them. ``letterbox`` are the fields of
+    a ``Letterbox`` in order.
+    """
 
     epoch: int
     stamp_ns: int
     model_hash: str
-    letterbox: Letterbox
+    letterbox: tuple[int, int, int, int, float, int, int]
     confidence: float
     iou: float
     codec: str

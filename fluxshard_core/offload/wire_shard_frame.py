@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
+from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.offload import block_maps, motion_packing
 from fluxshard_core.offload.header import Header
 from fluxshard_core.offload.messages import BlockShards, ShardFrame
@@ -24,7 +27,7 @@ def frame_metadata(frame: ShardFrame, sections: tuple[Section, ...]) -> ShardFra
         epoch=frame.epoch,
         stamp_ns=frame.stamp_ns,
         model_hash=frame.model_hash,
-        letterbox=frame.letterbox,
+        letterbox=astuple(frame.letterbox),
         confidence=float(frame.confidence),
         iou=float(frame.iou),
         codec=frame.shards.codec,
@@ -44,7 +47,7 @@ def build_frame(
     :raises InputError: if a packed part or the message is not valid.
     """
     require_names(arrays, needed={"blocks", "payload"}, optional={"motion"})
-    box, block_size = metadata.letterbox, metadata.block_size
+    box, block_size = Letterbox(*metadata.letterbox), metadata.block_size
     ids, critical = block_maps.unpack(arrays["blocks"], box, block_size, metadata.strides)
     motion = arrays.get("motion")
     return ShardFrame(
