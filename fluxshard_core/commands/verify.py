@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -72,6 +73,7 @@ def command(
     plan = capture(detector.network, *first.shape[:2])
     check = ExactnessCheck(plan, CpuBackend())
     real, random = Tally(), Tally()
+    memory: list[float] = []
     with _progress() as progress:
         task = progress.add_task("real frames", total=frames)
         source = EncoderMotion(lossy=not raw)
@@ -80,6 +82,7 @@ def command(
             moved = source.next(frame)
             image = moved.image
             check.compare(real, network_input(image), moved.field)
+            memory.append(_resident_mb())
             progress.advance(task)
         progress.update(task, total=real.compared)
         rng = np.random.default_rng(seed)
@@ -90,6 +93,7 @@ def command(
             check.compare(random, network_input(image), motion)
             progress.advance(task)
     result = _result(detector, path, image.shape[:2], real, random)
+    result["memory_mb"] = {"at_half": memory[len(memory) // 2], "at_end": memory[-1]}
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     _show(result)
@@ -108,6 +112,12 @@ def _letterboxed(detector: Detector, path: str) -> Iterator[UInt8]:
                 "give --size to bring all to one"
             )
         yield image
+
+
+def _resident_mb() -> float:
+    """Memory of this process that is in RAM, in 10**6 bytes (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
 
 
 def _chain(first: UInt8, rest: Iterator[UInt8]) -> Iterator[UInt8]:
@@ -138,7 +148,8 @@ def _show(result: dict[str, Any]) -> None:
         f"{verdict}: {result['frames']} frames and {result['trials']} trials, "
         f"{result['mismatches']} mismatches, largest error {result['max_abs_error']:g}; "
         f"compute ratio {result['compute_ratio_frames']:.2f} on frames, "
-        f"{result['compute_ratio_trials']:.2f} on trials",
+        f"{result['compute_ratio_trials']:.2f} on trials; "
+        f"{result['memory_mb']['at_end']:.0f} MB resident",
         style="green" if not result["mismatches"] else "bold red",
     )
 

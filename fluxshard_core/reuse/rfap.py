@@ -41,13 +41,15 @@ class ReceptiveFieldCheck:
         that read only their own cell (pointwise, concatenation, sums) need no propagation: their
         flags are the union of their inputs'.
         """
-        reached = (
-            _reduce(active, geometry, target.shape, np.logical_or, False)
-            if active.any()
-            else np.zeros(target.shape, dtype=np.bool_)
-        )
+        reached = self.reached(active, target, geometry)
         breaks = self.breaks(source, target, geometry)
         return reached if breaks is None else reached | breaks
+
+    def reached(self, active: Bool, target: Level, geometry: Geometry) -> Bool:
+        """Return the outputs that read a flagged input, wherever anything moved."""
+        if not active.any():
+            return np.zeros(target.shape, dtype=np.bool_)
+        return _reduce(active, geometry, target.shape, np.logical_or, False)
 
     def breaks(self, source: Level, target: Level, geometry: Geometry) -> Bool | None:
         """Return the outputs whose field is torn, whatever the flags of the input; None for none.

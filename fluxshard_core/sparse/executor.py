@@ -27,6 +27,7 @@ from fluxshard_core.sparse.schedule import (
     BlockScheduler,
     Schedule,
 )
+from fluxshard_core.sparse.spread import RfapRule, Spread, accumulated_fields
 
 Mode = Literal["exact", "bounded", "block"]
 
@@ -38,8 +39,10 @@ class ExecutorOptions:
     """How an executor decides what to recompute.
 
     ``thresholds`` (bounded mode) gives, per level (cumulative stride; 1 is the input), the largest
-    change of any channel that is not passed on. ``tile_sizes`` overrides the cells a side of a
-    tile per level. ``crossing`` is the executed share above which a frame is run dense.
+    change of any channel that is not passed on, ``layer_thresholds`` another one for single
+    tensors by name. ``rfap`` (exact and bounded mode): the rule of receptive-field alignment, see
+    :data:`RfapRule`; ``none`` is wrong. ``tile_sizes`` overrides the cells a side of a tile per
+    level. ``crossing`` is the executed share above which a frame is run dense.
     ``residual_limit`` (block mode): cells that cached content may be away from its place, from
     0.5 (always the nearest cell) to 1 (also where that leaves a seam). ``carry_residual`` (block
     mode): whether what rounding to whole cells leaves over is carried to the next frame; only an
@@ -52,6 +55,8 @@ class ExecutorOptions:
     crossing: float = CROSSING
     residual_limit: float = RESIDUAL_LIMIT
     carry_residual: bool = True
+    layer_thresholds: Mapping[str, float] = field(default_factory=dict)
+    rfap: RfapRule = "per_layer"
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +127,9 @@ class Executor:
             plan.tensors[name].stride for node in plan.nodes for name in node.outputs
         } - {0}
         self._dense_cost = plan.total_multiply_accumulates
+        self._thresholds = self._resolve_thresholds()
+        compact = self.options.rfap == "compact"
+        self._fields = accumulated_fields(self.network.binding) if compact else {}
         self._pending = "first frame"
 
     @property
@@ -229,7 +237,8 @@ class Executor:
 
     def _run_filtered(self, frame: torch.Tensor, motion: MotionField) -> FrameRun:
         moved = self._remap.follow(motion)
-        frame_pass = FilteredPass(self.network, moved, self.options.thresholds)
+        spread = Spread(self.options.rfap, self.network.binding, moved, self._fields)
+        frame_pass = FilteredPass(self.network, moved, self._thresholds, spread)
         if frame_pass.start(self.network.backend.image(frame)) > self.options.crossing:
             return self._run_dense(frame, MOSTLY_ACTIVE)
         frame_pass.run()
@@ -238,6 +247,15 @@ class Executor:
         else:
             self._remap.settle(moved, frame_pass.recomputed)
         return self._result(frame_pass.executed, frame_pass.recomputed, "")
+
+    def _resolve_thresholds(self) -> dict[str, float]:
+        by_level, by_name = self.options.thresholds, self.options.layer_thresholds
+        if unknown := sorted(by_name.keys() - self.network.level.keys()):
+            raise InputError(f"thresholds for tensors that are no maps of the plan: {unknown}")
+        return {
+            name: by_name.get(name, by_level.get(level.stride, 0.0))
+            for name, level in self.network.level.items()
+        }
 
     def _forget_remainders(self) -> None:
         self.scheduler.reset()

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 
 from fluxshard_core.reuse.remap import Level, LevelMotion
-from fluxshard_core.reuse.rfap import ReceptiveFieldCheck
 from fluxshard_core.sparse.binding import IslandStep, PointStep, WindowStep
 from fluxshard_core.sparse.network import Network
+from fluxshard_core.sparse.spread import Spread
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileSet
 
@@ -44,12 +44,13 @@ class FilteredPass:
         self,
         network: Network,
         moved: Mapping[Level, LevelMotion],
-        thresholds: Mapping[int, float],
+        thresholds: Mapping[str, float],
+        spread: Spread,
     ) -> None:
         self._network = network
         self._moved = moved
         self._thresholds = thresholds
-        self._check = ReceptiveFieldCheck(moved)
+        self._spread = spread
         self._fresh: dict[str, _Fresh] = {}
         self.executed = 0
         self.recomputed: dict[Level, Bool] = {}
@@ -61,6 +62,7 @@ class FilteredPass:
             self._network.cache.move(motion, np.ones((height, width), dtype=np.bool_))
         (source,) = self._network.plan.inputs
         active = self._take_whole(source, image)
+        self._spread.begin(active)
         self._note(source, active)
         return float(active.mean())
 
@@ -78,9 +80,7 @@ class FilteredPass:
 
     def _run_window(self, step: WindowStep) -> None:
         network, source = self._network, self._fresh[step.source]
-        active = self._check.propagate(
-            source.active, network.level[step.source], network.level[step.output], step.geometry
-        )
+        active = self._spread.through(step, source.active)
         grid = network.grid_of(step.output)
         tiles = grid.select(grid.cover(active))
         values = None
@@ -141,7 +141,7 @@ class FilteredPass:
         self, name: str, values: torch.Tensor, old: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Which cells of ``(n, h, w, C)`` changed, and the values with the others as before."""
-        threshold = self._thresholds.get(self._network.level[name].stride, 0.0)
+        threshold = self._thresholds[name]
         if not threshold:
             return (values != old).any(dim=3), values
         changed = (values - old).abs_().amax(dim=3) > threshold
