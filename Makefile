@@ -1,7 +1,7 @@
 # Everything a developer or a first visitor runs; each target does its own set-up.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format types clean distclean
+.PHONY: help setup demo test soak lint format types clean distclean
 
 # The first Python of a supported version; .venv is made from it.
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.10; do \
@@ -12,6 +12,8 @@ MODEL ?= yolo11n-seg
 OUT ?= out/demo
 VIDEO ?=
 ARGS ?=
+ROBOTS ?= 8
+MINUTES ?= 10
 
 BIN := .venv/bin
 
@@ -21,6 +23,8 @@ help:
 	@echo "                MODEL=$(MODEL) OUT=$(OUT)"
 	@echo "                ARGS='--path edge|cloud|auto --transport tcp|dds ...' (fluxshard demo --help)"
 	@echo "make test       lint, types and tests"
+	@echo "make soak       many robots on one cloud for minutes: leaks, fairness, shared passes"
+	@echo "                ROBOTS=$(ROBOTS) MINUTES=$(MINUTES) ARGS='--fps 2 --model yolo11n --size 160 256'"
 	@echo "make lint       ruff check and ruff format --check"
 	@echo "make types      mypy"
 	@echo "make format     let ruff reorder imports and lay out the code"
@@ -37,6 +41,10 @@ demo: setup
 
 test: setup lint types
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: setup
+	@PYTHONPATH=tools $(BIN)/python -m fluxshard_soak --robots $(ROBOTS) --minutes $(MINUTES) \
+	  --json out/soak.json $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check .

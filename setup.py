@@ -41,6 +41,7 @@ setup(
             "cloud = fluxshard_core.commands.cloud:command",
             "demo = fluxshard_ros.demo:command",
             "eval = fluxshard_core.commands.evaluate:command",
+            "netlab = fluxshard_core.commands.netlab:command",
             "plan = fluxshard_core.commands.plan:command",
             "profile = fluxshard_core.commands.profile:command",
             "verify = fluxshard_core.commands.verify:command",

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from fluxshard_core.cloud_service import IDLE_S, MAX_MEMORY_MB, MAX_SESSIONS, CloudService
+from fluxshard_core.commands.arguments import ImageSize
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload.addresses import listen_address
 from fluxshard_core.offload.inference_worker import MAX_BATCH
@@ -83,6 +84,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="Seconds to finish accepted frames when told to stop.",
 )
+@click.option(
+    "--size",
+    "sizes",
+    type=ImageSize(),
+    multiple=True,
+    help="Network input to be ready for; may be repeated. Another one delays its first frame.",
+)
 @click.option("--threads", type=click.IntRange(1, 256), help="PyTorch threads; default all cores.")
 @click.option("--random-weights", is_flag=True, help="Seeded weights; no file is read.")
 @click.option(
@@ -114,6 +122,8 @@ def command(**options: Any) -> None:
         max_memory_mb=options["max_memory"],
         idle_s=options["idle_timeout"],
     )
+    for height, width in options["sizes"]:
+        service.engine.binding(height, width)
     config = ServerConfig(
         max_connections=options["max_robots"],
         max_frames_per_s=options["max_fps"],

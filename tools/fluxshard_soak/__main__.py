@@ -72,6 +72,7 @@ def main() -> int:
     cloud_arguments = [
         *("-c", _FLUXSHARD, "cloud", "--model", options.model, "--random-weights"),
         *("--port", "0", "--threads", "1", "--json", "--status-every", "5"),
+        *("--size", f"{size[0]}x{size[1]}"),
     ]
     with running(*cloud_arguments) as cloud:
         port = str(cloud.wait_for("ready", 120.0)["port"])

@@ -1,0 +1,106 @@
+"""The edge's end of a `netlab` run, a process in its own namespace: prints a JSON line a frame."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import islice
+
+from fluxshard_core.evaluation.datasets import open_frames
+from fluxshard_core.evaluation.netlab.methods import Specification
+from fluxshard_core.frame import Frame
+from fluxshard_core.models.detector import Detector
+from fluxshard_core.offload.client import TcpTransport
+from fluxshard_core.offload.security import ClientSecurity
+from fluxshard_core.session import Engine
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What one run does; travels to the process as JSON.
+
+    The first ``warm_up`` of ``frames`` are printed but not meant to be counted. ``fps`` 0 takes
+    the next frame when the last one is done.
+    """
+
+    method: str
+    model: str
+    random_seed: int | None
+    size: tuple[int, int] | None
+    path: str
+    frames: int
+    warm_up: int
+    fps: float
+    threads: int
+    host: str = ""
+    port: int = 0
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+    def to_json(self) -> str:
+        """Return what :meth:`from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Replay:
+        """Read what ``to_json`` wrote."""
+        values = json.loads(text)
+        size = values.pop("size")
+        return cls(**values, size=(size[0], size[1]) if size else None)
+
+
+def run(replay: Replay) -> Iterator[dict[str, object]]:
+    """Yield what came of every frame; ``ms`` is from frame in to result out."""
+    method = Specification.parse(replay.method)
+    detector = Detector.load(
+        replay.model,
+        input_size=replay.size,
+        random_seed=replay.random_seed,
+        threads=replay.threads,
+    )
+    with ExitStack() as stack:
+        transport = None
+        if method.needs_cloud:
+            security = ClientSecurity.of_paths(replay.ca, replay.certificate, replay.key)
+            transport = stack.enter_context(
+                TcpTransport(replay.host, replay.port, security=security)
+            )
+        runner = method.open(Engine(detector), transport)
+        for frame, number in zip(_paced(replay), range(replay.frames), strict=False):
+            started = time.perf_counter()
+            result = runner.process(frame)
+            yield {
+                "number": number,
+                "counted": number >= replay.warm_up,
+                "ms": (time.perf_counter() - started) * 1e3,
+                "path": result.path,
+                "tx_bytes": result.tx_bytes,
+                "compute_ratio": result.compute_ratio,
+                "fallback": result.fallback_reason,
+            }
+
+
+def _paced(replay: Replay) -> Iterator[Frame]:
+    """Yield the frames from memory, each when it is due."""
+    frames = list(islice(open_frames(replay.path), replay.frames))
+    due = time.perf_counter()
+    for frame in frames:
+        if replay.fps:
+            time.sleep(max(0.0, due - time.perf_counter()))
+            due = max(due + 1.0 / replay.fps, time.perf_counter())
+        yield frame
+
+
+def main() -> None:
+    """Run what stands on standard input."""
+    for line in run(Replay.from_json(sys.stdin.read())):
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Every method of the lab is an edge session that runs; unknown ones are refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from fluxshard_core.baselines.in_process import InProcessTransport
+from fluxshard_core.errors import InputError
+from fluxshard_core.evaluation.netlab.methods import METHODS, Specification
+from fluxshard_core.evaluation.scene import GeneratedScene
+from fluxshard_core.models.detector import Detector
+from fluxshard_core.session import Engine
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Engine:
+    return Engine(Detector.load("yolo11n", random_seed=0))
+
+
+@pytest.mark.parametrize(
+    "name", ["edge_only", "full_offload:h264", "coach", "fluxshard_cloud:jpeg"]
+)
+def test_a_method_sends_what_its_name_says(cloud: Engine, name: str) -> None:
+    method = Specification.parse(name)
+    transport = InProcessTransport(cloud) if method.needs_cloud else None
+    runner = method.open(cloud, transport)
+    picture = next(iter(GeneratedScene(height=64, width=64, count=1)))
+    first, again = runner.process(picture), runner.process(picture)
+    assert (first.path == "cloud") == (first.tx_bytes > 0) == method.needs_cloud
+    assert (again.tx_bytes == 0) == (name in ("edge_only", "coach")), "coach repeats its result"
+
+
+@pytest.mark.parametrize("text", ["roi", "full_offload:mp3", ""])
+def test_what_does_not_exist_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="choose"):
+        Specification.parse(text)
+
+
+def test_every_name_is_a_method() -> None:
+    assert all(Specification.parse(name).config.path for name in METHODS)
