@@ -11,8 +11,8 @@ from fluxshard_core.offload.header import WireLimits
 class ClientConfig:
     """Pauses between attempts double from ``first_retry_s`` to ``max_retry_s``, less a jitter.
 
-    A connection on which a request timed out and nothing at all was heard for
-    ``silence_limit_s``, which must exceed the longest inference, is closed and made again.
+    A connection on which nothing at all is heard for ``silence_limit_s`` after a request, not even
+    the answer to a greeting sent half-way, is closed and made again.
 
     After ``late_limit`` requests in a row without an answer in time, no more are sent for a pause
     that doubles from ``first_pause_s`` to ``max_pause_s``; then one is tried.

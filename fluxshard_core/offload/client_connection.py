@@ -46,7 +46,9 @@ class ClientConnection(FrameProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._silence_limit_s = config.silence_limit_s
-        self._unheard_since_s: float | None = None  # first request since the last byte heard
+        self._silence_timer: asyncio.TimerHandle | None = None
+        self._pinged = False
+        self._unsent_bytes = 0
         self._reason = "the cloud closed the connection"
 
     async def greet(self, proof: bytes) -> None:
@@ -76,12 +78,8 @@ class ClientConnection(FrameProtocol):
                 await self._writable.wait()
             if not answer.done():
                 self.send(frame)
-                if self._unheard_since_s is None:
-                    self._unheard_since_s = self._loop.time()
+                self._listen_for_life()
             return await answer
-        except asyncio.CancelledError:
-            self._hang_up_if_silent()
-            raise
         finally:
             del self._waiting[key]
 
@@ -92,8 +90,10 @@ class ClientConnection(FrameProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take in bytes; any of them shows that the peer is alive."""
-        self._unheard_since_s = None
+        self._stop_listening_for_life()
         super().buffer_updated(nbytes)
+        if self._waiting:
+            self._listen_for_life()
 
     def frame_received(self, header: Header, body: memoryview) -> None:
         """Hand an answer to who waits for it; nobody waits any more for a late one."""
@@ -123,6 +123,7 @@ class ClientConnection(FrameProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""
+        self._stop_listening_for_life()
         if exc is not None:
             self._reason = f"the connection broke ({explain(exc)})"
         elif not self._admitted.done():
@@ -168,10 +169,29 @@ class ClientConnection(FrameProtocol):
             if not waiter.done():
                 waiter.set_exception(error)
 
-    def _hang_up_if_silent(self) -> None:
-        """A peer that is gone without a word (power, cable) is found out by its silence."""
-        if self._unheard_since_s is None:
+    def _listen_for_life(self) -> None:
+        """A peer that is gone without a word (power, cable) is found out by its silence, and told
+        from one that only works for long by asking it for a sign of life.
+        """
+        if self._silence_timer is None:
+            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._silence_timer = self._loop.call_later(self._silence_limit_s / 2, self._silent)
+
+    def _stop_listening_for_life(self) -> None:
+        self._pinged = False
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+            self._silence_timer = None
+
+    def _silent(self) -> None:
+        self._silence_timer = None
+        if self.transport.is_closing():
             return
-        silent_s = self._loop.time() - self._unheard_since_s
-        if silent_s > self._silence_limit_s:
-            self.hang_up(f"the cloud was silent for {silent_s:.1f} s")
+        draining = self.transport.get_write_buffer_size() < self._unsent_bytes
+        if self._pinged and not draining:
+            self.hang_up(f"the cloud was silent for {self._silence_limit_s:.1f} s")
+            return
+        if not self._pinged:
+            self._pinged = True
+            self.send(hello())
+        self._listen_for_life()

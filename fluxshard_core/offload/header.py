@@ -24,8 +24,8 @@ class Kind(IntEnum):
     RESULT = 2
     REFUSAL = 3
     HELLO = 4
-    """The first frame of a client, its payload the proof of the token or nothing; the server's
-    answer is an empty one. No message: it ends with the connection's admission."""
+    """What a client begins with, its payload the proof of the token or nothing; the server's answer
+    is an empty one. No message: it ends with the connection."""
 
 
 @dataclass(frozen=True)

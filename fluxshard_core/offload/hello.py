@@ -1,4 +1,8 @@
-"""The greeting in front of the messages of a connection: how a robot proves the shared token."""
+"""The greeting: how a robot proves the shared token, and how it asks whether the cloud still lives.
+
+It opens a connection, and may come again at any time; the server answers each at once, whatever
+the model is busy with.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ class LogRate(logging.Filter):
 
     def __init__(
         self,
-        most: int = 20,
+        most: int = 100,
         period_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

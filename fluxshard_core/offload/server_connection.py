@@ -53,7 +53,6 @@ class ServerConnection(FrameProtocol):
         self.opened_s = self.heard_s = self._loop.time()
         self.admitted: asyncio.Future[None] = self._loop.create_future()
         self._account: Account | None = None
-        self._greeted = False
         self._refused = False
         self._in_flight = 0
         self._write_stalled = False
@@ -159,9 +158,7 @@ class ServerConnection(FrameProtocol):
         self.transport.close()
 
     def _greet(self, proof: memoryview) -> None:
-        if self._greeted:
-            raise KindError("greeting", expected="one", actual="another")
-        self._greeted = True
+        """Admit a stranger who has the token; greet back, which is also a sign of life."""
         if self._account is None:
             assert self._token is not None
             if not self._token.proven_by(proof):
@@ -169,7 +166,8 @@ class ServerConnection(FrameProtocol):
                 self.refuse(f"{wrong}: the robot's {TOKEN_VARIABLE} must be the server's")
                 return
             self._admit()
-        if not self._refused:
+        if self._account is not None:
+            self._throttle(self._account.count_frame(self.heard_s))
             self.send(hello())
 
     def _admit(self) -> None:

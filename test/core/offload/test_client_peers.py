@@ -10,6 +10,7 @@ import pytest
 
 from fluxshard_core.offload.client import TcpTransport
 from fluxshard_core.offload.messages import InferenceResult, Refusal, ShardFrame
+from fluxshard_core.offload.server import InferenceServer
 from fluxshard_core.offload.transport import LinkDown, LinkTimeout, RemoteRefused
 from fluxshard_core.offload.wire import Message, encode
 
@@ -112,10 +113,11 @@ def test_a_cloud_that_goes_silent_is_left_and_found_again(
     def script(peer: socket.socket) -> None:
         nonlocal connections
         connections += 1
-        while True:
+        while connections == 1 and peer.recv(65536):
+            pass
+        while connections > 1:
             asked = read_message(peer)
-            if connections > 1:
-                peer.sendall(bytes(encode(InferenceResult(asked.session, 3, asked.number, 0))))
+            peer.sendall(bytes(encode(InferenceResult(asked.session, 3, asked.number, 0))))
 
     port = scripted_cloud(script)
     transport = connect(port, silence_limit_s=0.15, first_retry_s=0.02)
@@ -127,6 +129,23 @@ def test_a_cloud_that_goes_silent_is_left_and_found_again(
         except (LinkTimeout, LinkDown):
             time.sleep(0.02)
     assert connections == 2
+
+
+def test_a_cloud_that_works_for_long_but_is_alive_is_waited_for(
+    serve: Callable[..., InferenceServer],
+    connect: Connect,
+    make_frame: MakeFrame,
+    echo: Callable[[ShardFrame], InferenceResult],
+) -> None:
+    def slow(frame: ShardFrame) -> InferenceResult:
+        time.sleep(0.8)
+        return echo(frame)
+
+    transport = connect(serve(slow).port, silence_limit_s=0.2)
+    with pytest.raises(LinkTimeout):
+        transport.infer(make_frame(1), 0.4)
+    assert transport.infer(make_frame(2), 5.0).number == 2
+    assert transport.counters.connections == 1
 
 
 def test_a_cloud_that_answered_is_returned_to_without_a_growing_pause(
