@@ -14,6 +14,7 @@ from fluxshard_core.motion.encoder import EncoderMotion
 from fluxshard_core.offload import motion_packing
 from fluxshard_core.reuse.completion import completed
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions
+from fluxshard_core.sparse.spread import RfapRule
 
 INPUT_THRESHOLD = 0.08
 FEATURE_THRESHOLD = 0.4
@@ -22,7 +23,7 @@ FEATURE_THRESHOLD = 0.4
 class Bounded:
     """Features follow the block motion; a change above the thresholds spreads layer by layer.
 
-    A cell is recomputed where its receptive field may not be reused or a change above
+    A cell is recomputed where its receptive field may not be reused, by ``rfap``, or a change above
     ``input_threshold`` (pixels in [0, 1]), ``feature_threshold`` in every later map, reaches it.
     That is the executor's bounded mode. The cloud gets the changed pixels, raw, a bit for each
     2x2 of them, and the motion.
@@ -33,10 +34,12 @@ class Bounded:
         context: MethodContext,
         input_threshold: float = INPUT_THRESHOLD,
         feature_threshold: float = FEATURE_THRESHOLD,
+        rfap: RfapRule = "per_layer",
     ) -> None:
         check_thresholds(input_threshold, feature_threshold)
         self._context = context
         self._thresholds = input_threshold, feature_threshold
+        self._rfap: RfapRule = rfap
         self._motion = EncoderMotion()
         self._executor: Executor | None = None
 
@@ -70,5 +73,5 @@ class Bounded:
         plan = self._context.engine.plan(height, width)
         at_input, in_features = self._thresholds
         by_stride = dict.fromkeys(plan.strides, in_features) | {1: at_input}
-        options = ExecutorOptions("bounded", by_stride, crossing=math.inf)
+        options = ExecutorOptions("bounded", by_stride, crossing=math.inf, rfap=self._rfap)
         return Executor(plan, self._context.engine.backend, options)

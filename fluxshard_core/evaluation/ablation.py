@@ -32,6 +32,8 @@ ABLATIONS: dict[str, Callable[[MethodContext], Method]] = {
     "no_remap": _block(motion="none"),
     "no_residual": _block(executor=ExecutorOptions(carry_residual=False)),
     "bounded": Bounded,
+    "bounded_compact_rfap": lambda context: Bounded(context, rfap="compact"),
+    "bounded_no_rfap": lambda context: Bounded(context, rfap="none"),
     "bounded_no_truncation": lambda context: Bounded(context, feature_threshold=0.0),
 }
 """What `fluxshard eval --ablate` runs: block mode whole and without each part, bounded mode the
