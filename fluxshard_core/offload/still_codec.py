@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.offload.mosaic import from_mosaic, mosaic_grid, to_mosaic
@@ -17,6 +17,7 @@ UInt8 = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
 _WEBP_HEADER_BYTES = 30
 _WEBP_SIDE = 0x3FFF
+_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 class StillCodec(ABC):
@@ -60,7 +61,7 @@ class StillCodec(ABC):
                 if file.size != (width, height) or file.mode != "RGB":
                     raise InputError(f"{file.mode} mosaic of {file.size}, not {(width, height)}")
                 return np.asarray(file, dtype=np.uint8)
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
+        except _UNREADABLE as error:
             raise InputError(f"{self.format} shards cannot be decoded: {error}") from error
 
     @abstractmethod
@@ -69,7 +70,7 @@ class StillCodec(ABC):
 
 
 class JpegCodec(StillCodec):
-    """JPEG with chroma halved both ways: a block is exactly one coded unit, so none bleeds."""
+    """JPEG with chroma halved both ways: a 16-pixel block is exactly one coded unit."""
 
     format = "JPEG"
     options: ClassVar[dict[str, Any]] = {"subsampling": "4:2:0", "optimize": True}

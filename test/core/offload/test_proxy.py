@@ -178,6 +178,16 @@ def test_a_payload_that_claims_a_larger_picture_is_refused(codec: str) -> None:
         ProxyDecoder().decode(forged, BLANK)
 
 
+def test_a_jpeg_header_of_absurd_size_is_refused_before_a_pixel_is_decoded() -> None:
+    shards, _ = ProxyEncoder("jpeg").encode(next(_scene(1)), BLANK, EVERYTHING)
+    data = bytearray(shards.payload.tobytes())
+    start = data.index(b"\xff\xc0") + 5  # the frame header's height and width
+    data[start : start + 4] = b"\xff\xff\xff\xff"
+    forged = BlockShards(shards.ids, "jpeg", np.frombuffer(bytes(data), dtype=np.uint8))
+    with pytest.raises(InputError, match=r"65535|exceeds limit"):
+        ProxyDecoder().decode(forged, BLANK)
+
+
 def test_yuv_becomes_rgb_by_integers_that_do_not_depend_on_the_processor() -> None:
     """The formula OpenCV documents, to the bit: two machines decode one proxy."""
     import cv2
