@@ -95,7 +95,7 @@ def _results(rows: list[BenchRow]) -> Table:
     title = (
         f"{first.model} {first.size} {first.dtype} {first.layout}, {first.threads} threads\n"
         f"dense: NCHW {first.dense_nchw_ms:.0f} ms, NHWC {first.dense_nhwc_ms:.0f} ms, "
-        f"executor {first.executor_dense_ms:.0f} ms\n"
+        f"executor {first.executor_dense_ms:.0f} ms{_rivals(first)}\n"
         f"cache {first.cache_mb:.0f} MB; all activations {first.activations_mb:.0f} MB"
     )
     table = Table(title=title)
@@ -111,6 +111,11 @@ def _results(rows: list[BenchRow]) -> Table:
             f"{row.peak_mb:.0f}",
         )
     return table
+
+
+def _rivals(row: BenchRow) -> str:
+    times = {"ONNX Runtime": row.onnxruntime_ms, "OpenVINO": row.openvino_ms}
+    return "".join(f", {name} {time:.0f} ms" for name, time in times.items() if time is not None)
 
 
 def _breakdown(rows: list[BenchRow]) -> Table:

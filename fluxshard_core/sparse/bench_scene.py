@@ -39,7 +39,7 @@ class BenchScene:
 
     def _patches(self) -> list[tuple[slice, slice]]:
         rows, cols = self._grid
-        side = max(1, rows // 16)
+        side = max(1, min(rows, cols) // 16)
         corners = (rows // 4, cols // 5), (rows // 2, cols // 2)
         return [(slice(row, row + side), slice(col, col + side)) for row, col in corners]
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from fluxshard_core.sparse.active import requested_tiles
 from fluxshard_core.sparse.bench_scene import BenchScene, LayoutName
+from fluxshard_core.sparse.dense_rivals import dense_rivals
 from fluxshard_core.sparse.executor import Executor
 from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
@@ -36,7 +37,7 @@ _PARTS = (
     ),
     ("gather", r"sparse/store\.py$", r"^(gather|read)$"),
     ("scatter", r"sparse/store\.py$", r"^(scatter|write)$"),
-    ("convolution", r"ops/primitive\.py$", r"^(batch|whole)$"),
+    ("convolution", r"ops/primitive\.py$", r"^(images|whole)$"),
     ("upsample", r"ops/upsample\.py$", r"^(tiles|dense)$"),
     ("pool", r"ops/pool\.py$", r"^_pool$"),
     ("merge", r"ops/merge\.py$", r"^apply$"),
@@ -51,6 +52,7 @@ class BenchRow:
     ``dense_ms``: the faster of plain PyTorch in NCHW and NHWC. ``sparse_ms``: a whole frame of
     the executor, remap and tile lists included. ``bit_identical``: recomputing the active tiles
     of a still frame restores every cache and output of the dense run, bit for bit.
+    ``onnxruntime_ms``, ``openvino_ms``: the dense network there, None where not installed.
     ``peak_mb``: resident memory above what was resident before the executor was built.
     """
 
@@ -69,6 +71,8 @@ class BenchRow:
     dense_nchw_ms: float
     dense_nhwc_ms: float
     executor_dense_ms: float
+    onnxruntime_ms: float | None
+    openvino_ms: float | None
     compute_ratio: float
     threads: int
     breakdown_ms: dict[str, float]
@@ -85,6 +89,8 @@ class ExecutorBenchmark:
         self._frame = torch.rand((1, spec.channels, spec.height, spec.width), generator=generator)
         self._nchw = _converted(network, dtype, torch.contiguous_format)
         self._nhwc = _converted(network, dtype, torch.channels_last)
+        with torch.inference_mode(False), torch.no_grad():
+            self._rivals = dense_rivals(network.eval(), self._frame, dtype, torch.get_num_threads())
         self._baseline = _status_bytes("VmRSS")
         self._executor = Executor(plan, CpuBackend(dtype))
         self._frames = 0
@@ -105,6 +111,7 @@ class ExecutorBenchmark:
             "nchw": lambda: self._nchw(frame),
             "nhwc": lambda: self._nhwc(last),
             "executor": run_whole,
+            **self._rivals,
         }
         times: dict[str | float, list[float]] = {}
         ratios: dict[float, list[float]] = {share: [] for share in shares}
@@ -166,6 +173,8 @@ class ExecutorBenchmark:
             dense_nchw_ms=median["nchw"],
             dense_nhwc_ms=median["nhwc"],
             executor_dense_ms=median["executor"],
+            onnxruntime_ms=median.get("onnxruntime"),
+            openvino_ms=median.get("openvino"),
             compute_ratio=ratio,
             threads=torch.get_num_threads(),
             breakdown_ms=self._breakdown(share, layout, median[share]),

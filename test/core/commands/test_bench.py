@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -23,6 +24,8 @@ REQUIRED = {
     "bit_identical",
     "cache_mb",
     "peak_mb",
+    "onnxruntime_ms",
+    "openvino_ms",
 }
 
 
@@ -40,6 +43,7 @@ def test_bench_writes_one_consistent_row_per_share(tmp_path: Path, dtype: str) -
     for row in rows:
         assert row.keys() >= REQUIRED
         assert row["bit_identical"] is True
+        assert (row["openvino_ms"] is None) == (importlib.util.find_spec("openvino") is None)
         assert row["speedup"] == pytest.approx(row["dense_ms"] / row["sparse_ms"])
         assert 0 < row["cache_mb"] < row["activations_mb"]
         assert sum(row["breakdown_ms"].values()) == pytest.approx(row["sparse_ms"], rel=0.2)
