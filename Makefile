@@ -24,7 +24,7 @@ help:
 	@echo "                ARGS='--path edge|cloud|auto --transport tcp|dds ...' (fluxshard demo --help)"
 	@echo "make test       lint, types and tests"
 	@echo "make soak       many robots on one cloud for minutes: leaks, fairness, shared passes"
-	@echo "                ROBOTS=$(ROBOTS) MINUTES=$(MINUTES) ARGS='--fps 2 --model yolo11n --size 160 256'"
+	@echo "                ROBOTS=$(ROBOTS) MINUTES=$(MINUTES) ARGS='--fps 2 --model yolo11n --size 256 384'"
 	@echo "make lint       ruff check and ruff format --check"
 	@echo "make types      mypy"
 	@echo "make format     let ruff reorder imports and lay out the code"

@@ -68,9 +68,13 @@ def main() -> int:
     """Return 1 when a bound was not kept."""
     options = _options()
     size = options.size[0], options.size[1]
-    speed = measure(options.model, size, options.robots, frames=options.throughput_frames)
+    weights = ["--random-weights"] if options.random_weights else []
+    seed = 0 if options.random_weights else None
+    speed = measure(
+        options.model, size, options.robots, options.throughput_frames, random_seed=seed
+    )
     cloud_arguments = [
-        *("-c", _FLUXSHARD, "cloud", "--model", options.model, "--random-weights"),
+        *("-c", _FLUXSHARD, "cloud", "--model", options.model, *weights),
         *("--port", "0", "--threads", "1", "--json", "--status-every", "5"),
         *("--size", f"{size[0]}x{size[1]}"),
     ]
@@ -118,6 +122,7 @@ def _robot(options: argparse.Namespace, port: str, number: int) -> AbstractConte
         *("-m", "fluxshard_soak.robot", "--port", port, "--model", options.model),
         *("--size", str(options.size[0]), str(options.size[1])),
         *("--offset", str(number), "--fps", str(options.fps)),
+        *(["--random-weights"] if options.random_weights else []),
     )
 
 
@@ -145,7 +150,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--fps", type=float, default=2.0, help="of each robot")
     parser.add_argument("--model", default="yolo11n")
-    parser.add_argument("--size", type=int, nargs=2, default=(160, 256), metavar=("H", "W"))
+    parser.add_argument("--size", type=int, nargs=2, default=(256, 384), metavar=("H", "W"))
+    parser.add_argument("--random-weights", action="store_true", help="need no weight file")
     parser.add_argument("--throughput-frames", type=int, default=20)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()

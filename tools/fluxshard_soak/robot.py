@@ -15,18 +15,17 @@ from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload.client import TcpTransport
 from fluxshard_core.session import EdgeSession, SessionConfig
 
-SCENE_FRAMES = 60
-PAN = 0.4
-"""Pixels a frame that the scene moves: little is active, as on a robot that drives slowly."""
+SCENE_FRAMES = 240
+"""Of one way through the scene: its objects then move slowly, and little is active."""
 
 
 def pictures(size: tuple[int, int], offset: int) -> Iterator[Frame]:
     """Yield frames of a generated scene for ever, to and fro, from another one for each offset."""
     scene = GeneratedScene(
-        height=size[0], width=size[1], count=SCENE_FRAMES, pan=PAN, seed=offset % 4
+        height=size[0], width=size[1], count=SCENE_FRAMES, pan=0.0, seed=offset % 4
     )
     there_and_back = [*range(SCENE_FRAMES), *range(SCENE_FRAMES - 2, 0, -1)]
-    number = offset * 7
+    number = offset * 29
     while True:
         yield Frame(scene.render(there_and_back[number % len(there_and_back)]), number)
         number += 1
@@ -40,10 +39,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, required=True)
     parser.add_argument("--offset", type=int, required=True)
     parser.add_argument("--fps", type=float, required=True)
+    parser.add_argument("--random-weights", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    detector = Detector.load(options.model, random_seed=0)
-    config = SessionConfig(path="cloud", confidence=0.05, cloud_timeout_s=5.0)
+    seed = 0 if options.random_weights else None
+    detector = Detector.load(options.model, random_seed=seed)
+    config = SessionConfig(path="cloud", cloud_timeout_s=5.0)
     frames = pictures(tuple(options.size), options.offset)
     with EdgeSession(detector, config, TcpTransport("127.0.0.1", options.port)) as session:
         due = time.monotonic() + options.offset * 0.13

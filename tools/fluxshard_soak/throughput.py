@@ -44,13 +44,19 @@ class _Recorder(InProcessTransport):
 
 
 def measure(
-    model: str, size: tuple[int, int], robots: int, frames: int, rounds: int = 3
+    model: str,
+    size: tuple[int, int],
+    robots: int,
+    frames: int,
+    *,
+    random_seed: int | None = None,
+    rounds: int = 3,
 ) -> Throughput:
     """Replay ``frames`` recorded requests of each robot to a fresh cloud, both ways in turn.
 
     The frames of a session's start, which are computed whole, are served before the clock runs.
     """
-    engine = Engine(Detector.load(model, random_seed=0))
+    engine = Engine(Detector.load(model, random_seed=random_seed, threads=1))
     requests = [_record(engine, size, offset, frames) for offset in range(robots)]
     best: dict[bool, float] = {}
     ratios: list[float] = []
@@ -66,7 +72,7 @@ def measure(
 
 def _record(engine: Engine, size: tuple[int, int], offset: int, count: int) -> list[ShardFrame]:
     recorder = _Recorder(engine)
-    config = SessionConfig(path="cloud", confidence=0.05)
+    config = SessionConfig(path="cloud")
     with EdgeSession(engine, config, recorder) as session:
         for frame in islice(pictures(size, offset), count + 1):
             session.process(frame)
