@@ -6,6 +6,7 @@ answered with the process id. A role writes JSON lines to its file ``out``.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -31,6 +32,7 @@ from fluxshard_core.offload.server_config import ServerConfig
 from fluxshard_core.session import EdgeSession, Engine, SessionConfig
 
 HEIGHT, WIDTH, SCENE_FRAMES = 32, 64, 6
+PR_SET_PDEATHSIG = 1
 
 
 class Out:
@@ -116,6 +118,7 @@ def main() -> None:
         if child:
             print(child, flush=True)
             continue
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no orphans, whatever happens
         errors = os.open(settings["out"] + ".err", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(errors, 2)
         os.close(0)
