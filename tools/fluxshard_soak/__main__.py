@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -67,6 +68,7 @@ def running(*arguments: str) -> Iterator[Lines]:
 def main() -> int:
     """Return 1 when a bound was not kept."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # not without the robots
     size = options.size[0], options.size[1]
     weights = ["--random-weights"] if options.random_weights else []
     seed = 0 if options.random_weights else None
