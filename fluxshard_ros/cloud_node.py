@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.timer import Timer
 
-from fluxshard_core.cloud_service import IDLE_S, MAX_SESSIONS, CloudService
+from fluxshard_core.cloud_service import IDLE_S, MAX_MEMORY_MB, MAX_SESSIONS, CloudService
 from fluxshard_core.errors import FluxShardError
 from fluxshard_core.offload.security import ServerSecurity
 from fluxshard_core.offload.server import InferenceServer
@@ -16,6 +17,9 @@ from fluxshard_ros.dds_service import DdsService
 from fluxshard_ros.model_parameters import AUTOSTART, MODEL_PARAMETERS, load_detector
 from fluxshard_ros.parameters import ParameterSpec, ParameterTable
 from fluxshard_ros.running import autostart, run
+
+STATUS_S = 30.0
+"""Seconds between two lines about who is served."""
 
 PARAMETERS = (
     *MODEL_PARAMETERS,
@@ -38,6 +42,13 @@ PARAMETERS = (
         "max_sessions", MAX_SESSIONS, "Robots served at the same time", minimum=1, maximum=1024
     ),
     ParameterSpec(
+        "max_memory_mb",
+        float(MAX_MEMORY_MB),
+        "Memory in MB for the features of all robots; the model's weights come on top",
+        minimum=1.0,
+        maximum=1e6,
+    ),
+    ParameterSpec(
         "idle_timeout",
         IDLE_S,
         "Seconds of silence after which a robot's place may go to another",
@@ -54,6 +65,7 @@ class CloudNode(LifecycleNode):
         super().__init__("cloud_node")
         self.parameters = ParameterTable(self, PARAMETERS)
         self._service: CloudService | None = None
+        self._status: Timer | None = None
         self._endpoint: InferenceServer | DdsService | None = None
         if self.parameters.values()["autostart"]:
             autostart(self)
@@ -67,7 +79,10 @@ class CloudNode(LifecycleNode):
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
         self._service = CloudService(
-            detector, max_sessions=values["max_sessions"], idle_s=values["idle_timeout"]
+            detector,
+            max_sessions=values["max_sessions"],
+            max_memory_mb=values["max_memory_mb"],
+            idle_s=values["idle_timeout"],
         )
         self.parameters.configured = True
         self.get_logger().info(f"{detector.name} loaded ({detector.weights})")
@@ -81,6 +96,7 @@ class CloudNode(LifecycleNode):
         except FluxShardError as error:
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
+        self._status = self.create_timer(STATUS_S, self._say_status)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -109,7 +125,7 @@ class CloudNode(LifecycleNode):
     ) -> InferenceServer | DdsService:
         if values["transport"] == "dds":
             self.get_logger().info("serving robots over DDS")
-            return DdsService(self, service.handle)
+            return DdsService(self, service.handle, service.serve)
         security = ServerSecurity.of_paths(
             values["tls_cert"], values["tls_key"], values["tls_ca"], values["require_client_cert"]
         )
@@ -131,7 +147,18 @@ class CloudNode(LifecycleNode):
             max_connections=values["max_sessions"], session_idle_s=values["idle_timeout"]
         )
 
+    def _say_status(self) -> None:
+        if self._service is not None and (status := self._service.status).sessions:
+            self.get_logger().info(
+                f"{status.sessions} robots hold {status.memory_mb:.0f} MB; "
+                f"{status.frames} frames in {status.passes} passes, "
+                f"{status.refused} refused, {status.evicted} evicted"
+            )
+
     def _close_endpoint(self) -> None:
+        if self._status is not None:
+            self.destroy_timer(self._status)
+            self._status = None
         if self._endpoint is not None:
             self._endpoint.stop()
             self._endpoint = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rclpy.node import Node
 
 from fluxshard_core.errors import InputError
-from fluxshard_core.offload.inference_worker import Handler, InferenceWorker
+from fluxshard_core.offload.inference_worker import BatchHandler, Handler, InferenceWorker
 from fluxshard_core.offload.messages import InferenceResult
 from fluxshard_msgs.msg import InferenceResult as InferenceResultMsg
 from fluxshard_msgs.msg import ShardFrame as ShardFrameMsg
@@ -21,10 +21,11 @@ _LOG_PERIOD_S = 5.0
 class DdsService:
     """Answers every shard frame of the topic on a thread of its own."""
 
-    def __init__(self, node: Node, handler: Handler) -> None:
+    def __init__(self, node: Node, handler: Handler, serve: BatchHandler | None = None) -> None:
+        """``handler`` and ``serve`` are those of an ``InferenceServer``."""
         self._node = node
         self._closed = False
-        self._worker = InferenceWorker(handler, _MAX_WAITING)
+        self._worker = InferenceWorker(handler, _MAX_WAITING, serve=serve)
         self._publisher = node.create_publisher(InferenceResultMsg, RESULT_TOPIC, SHARDS)
         self._worker.start()
         self._subscription = node.create_subscription(
