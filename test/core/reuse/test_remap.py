@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import MotionField
+from fluxshard_core.reuse.block_motion import BlockMotion
 from fluxshard_core.reuse.remap import FeatureRemap, Level
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
@@ -192,3 +193,31 @@ def test_a_padded_map_wider_than_the_frame_moves_with_its_last_blocks() -> None:
 def test_an_empty_level_is_refused() -> None:
     with pytest.raises(InputError, match="must be positive"):
         Level(8, 0, 4)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@QUICK
+def test_strays_are_exactly_the_cells_that_do_not_move_by_the_common_shift(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    level = Level(4, 24, 40)
+    remap = FeatureRemap([level])
+    for _ in range(3):
+        motion = field(96, 160, *rng.integers(-40, 41, 2))
+        motion.vectors[rng.integers(6) :, rng.integers(10) :] = rng.integers(-40, 41, 2)
+        motion.valid[rng.integers(6), rng.integers(10)] = False
+        moved = remap.follow(motion)[level]
+        differs = (moved.shift[0] != moved.common[0]) | (moved.shift[1] != moved.common[1])
+        np.testing.assert_array_equal(moved.strays, np.flatnonzero(differs))
+        remap.settle({level: moved}, {level: rng.random(level.shape) < 0.3})
+
+
+def test_the_vector_of_most_blocks_is_common_and_unknown_blocks_have_no_say() -> None:
+    motion = field(64, 64, dx=-5, dy=7)
+    motion.vectors[:2] = 12, -3
+    motion.valid[0, 0] = False
+    blocks = BlockMotion.of(motion)
+    assert blocks.common == (7, -5)
+    assert blocks.apart is not None
+    assert blocks.apart.sum() == 7
+    assert blocks.unknown is not None
+    assert BlockMotion.of(MotionField.invalid(64, 64)).common == (0, 0)

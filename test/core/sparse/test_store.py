@@ -157,3 +157,22 @@ def test_a_common_shift_within_the_slack_moves_the_origin_and_copies_no_cell(
     assert layout.origin == origin - layout.pitch + 2
     assert cache["map"].frame().untyped_storage().data_ptr() == address
     assert torch.equal(cache["map"].frame()[1:, :-2], before[:-1, 2:])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6, 8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_cells_are_written_whole_whatever_their_size(channels: int, dtype: torch.dtype) -> None:
+    """Writing goes in words of up to sixteen bytes; NaN must survive it."""
+    level = Level(4, 8, 12)
+    grid = TileGrid(level, 2)
+    store = FeatureStore(LevelLayout(level, Halo(1, 1, 1)), channels, dtype, 0.0, Scratch())
+    before = torch.randn(8, 12, channels).to(dtype)
+    store.write(before)
+    tiles = random_tiles(grid, np.random.default_rng(channels))
+    values = torch.randn(tiles.n, 2, 2, channels).to(dtype)
+    values[:, 0, 1] = float("nan")
+    values[tiles.count :] = values[:1]
+    wide = torch.cat([values, values], dim=3)[..., :channels]  # rows that lie apart in memory
+    expected = scatter_tiles(before, corners(tiles, Patch((2, 2))), wide)
+    store.scatter(tiles, wide)
+    assert torch.equal(store.frame().nan_to_num(7.0), expected.nan_to_num(7.0))
