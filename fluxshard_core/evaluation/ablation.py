@@ -16,7 +16,7 @@ from fluxshard_core.sparse.executor import ExecutorOptions
 _NEVER = 1_000_000  # frames
 
 FULL = ReuseConfig()
-WITHOUT_SALIENCE = replace(FULL, salience_threshold=1.0, background_threshold=FULL.fine_threshold)
+WITHOUT_SALIENCE = replace(FULL, salience_threshold=1.0, background_threshold=FULL.fine_ease)
 WITHOUT_REFRESH = replace(FULL, max_age=_NEVER)
 
 

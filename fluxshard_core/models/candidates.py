@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from fluxshard_core.models.head_layout import HeadLayout, OutputKind
+from fluxshard_core.motion.field import QUARTER_PEL
+
+Offset = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class Candidates:
     """Cells whose best class passes the confidence, best score first.
 
     ``level`` and ``cell`` ``(N,)`` int64 say where each came from, ``anchors`` ``(N, 2)`` are cell
-    centres and ``strides`` ``(N,)`` cell sizes in input pixels, ``scores`` ``(N,)`` are in [0, 1].
+    centres, moved with what reused cells hold, and ``strides`` ``(N,)`` cell sizes in input pixels,
+    ``scores`` ``(N,)`` are in [0, 1].
     """
 
     level: Tensor
@@ -40,10 +46,22 @@ class Candidates:
         return rows
 
 
-def find_candidates(outputs: Sequence[Tensor], layout: HeadLayout, confidence: float) -> Candidates:
-    """Cells whose best class scores above ``confidence``; equal scores keep the cells' order."""
+def find_candidates(
+    outputs: Sequence[Tensor],
+    layout: HeadLayout,
+    confidence: float,
+    offsets: Sequence[Offset | None] | None = None,
+) -> Candidates:
+    """Cells whose best class scores above ``confidence``; equal scores keep the cells' order.
+
+    ``offsets``, one per output as in :func:`~fluxshard_core.models.decode.decode`, move the
+    candidates to where their content is now.
+    """
     levels = [
-        _find_in_level(level, outputs[index], layout.outputs[index].stride, confidence)
+        _moved(
+            _find_in_level(level, outputs[index], layout.outputs[index].stride, confidence),
+            None if offsets is None else offsets[index],
+        )
         for level, index in enumerate(layout.indices(OutputKind.CLASS))
     ]
     merged = Candidates(
@@ -69,6 +87,13 @@ def _find_in_level(level: int, output: Tensor, stride: int, confidence: float) -
         scores=scores,
         class_ids=class_ids,
     ).take((scores > confidence).nonzero().squeeze(1))
+
+
+def _moved(found: Candidates, offset: Offset | None) -> Candidates:
+    if offset is None or not len(found.cell):
+        return found
+    steps = offset.reshape(2, -1)[::-1, found.cell.numpy()].T.astype(np.float32) / QUARTER_PEL
+    return replace(found, anchors=found.anchors + torch.from_numpy(steps))
 
 
 def _logit_bound(confidence: float) -> float:

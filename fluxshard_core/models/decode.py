@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fluxshard_core.errors import InputError
-from fluxshard_core.models.candidates import Candidates, find_candidates
+from fluxshard_core.models.candidates import Candidates, Offset, find_candidates
 from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.head_layout import HeadLayout, OutputKind
 from fluxshard_core.models.keypoints import decode_keypoints
@@ -27,12 +27,15 @@ def decode(
     confidence: float,
     iou: float,
     max_detections: int = 300,
+    offsets: Sequence[Offset | None] | None = None,
 ) -> Detections:
     """Decode one frame's outputs (batch 1) into detections in original pixels.
 
     A cell is one candidate, of its best class, kept when its score is above ``confidence``.
-    Detections come best score first; equal scores keep the order level, row, column. Boxes,
-    keypoints and suppression follow ultralytics' ``Detect``, ``Pose`` and ``non_max_suppression``.
+    Detections come best score first; equal scores keep the order level, row, column.
+    ``offsets``, one per output, are the quarter pixels ``(2, H, W)`` int16 ``(dy, dx)`` that the
+    content of reused cells still has to move; None is nowhere. Boxes, keypoints and suppression
+    follow ultralytics' ``Detect``, ``Pose`` and ``non_max_suppression``.
 
     :raises InputError: for thresholds outside [0, 1], outputs that do not match ``layout`` and
         ``letterbox``, or NaN or infinite outputs.
@@ -44,7 +47,7 @@ def decode(
     def of_kind(kind: OutputKind) -> list[Tensor]:
         return [outputs[index] for index in layout.indices(kind)]
 
-    candidates = find_candidates(outputs, layout, confidence)
+    candidates = find_candidates(outputs, layout, confidence, offsets)
     boxes = _decode_boxes(candidates, of_kind(OutputKind.BOX), layout.reg_max)
     kept = suppress(boxes, candidates.class_ids, iou, max_detections)
     candidates, original = candidates.take(kept), letterbox.boxes_to_original(boxes[kept].numpy())

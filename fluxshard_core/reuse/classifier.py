@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from fluxshard_core.motion.field import BLOCK_SIZE
 from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.reuse.level_keys import is_head, is_trunk, source_of, stride_of
 from fluxshard_core.reuse.salience import SalientBlocks
 
 Bool = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
+
+NOTHING_OWED: Mapping[int, Int32] = MappingProxyType({})
+PHASES = 16
 
 
 def classify(
@@ -23,30 +29,84 @@ def classify(
     age: Int32,
     residual: Mapping[int, Float32],
     config: ReuseConfig,
+    owed: Mapping[int, Int32] = NOTHING_OWED,
 ) -> dict[int, Bool]:
-    """Return the critical blocks of every level, ``(rows, cols)`` bool by cumulative stride.
+    """Return the critical blocks of every level, ``(rows, cols)`` bool by its key.
 
     All arrays are ``(rows, cols)`` over 16-pixel blocks: ``cost`` the difference from the moved
     reference in [0, 1]; ``lost`` where the motion knows no source; ``age`` frames since the block
-    was recomputed; ``residual`` for every level the pixels that cached content lies off its place.
+    was recomputed; ``residual`` for every level (``level_keys.py``) the pixels that cached content
+    lies off its place; ``owed`` for heads and shape branches the changes that the trunk followed
+    and they did not.
 
-    Deeper levels never have fewer blocks than finer ones: what they keep was computed from what
-    those keep.
+    Deeper levels of the trunk never have fewer blocks than finer ones: what they keep was computed
+    from what those keep.
     """
-    everywhere = lost | (cost > config.background_threshold) | (age >= config.max_age)
-    if everywhere.mean() >= config.cut_share:
-        return {stride: np.ones_like(lost) for stride in residual}
+    new = lost | (cost > config.background_threshold)
+    everywhere = grown(new, config.new_reach) | (age >= due_ages(age.shape, config.max_age))
+    if new.mean() >= config.cut_share:
+        return {key: np.ones_like(lost) for key in residual}
     salient = salience.confidence > 0
     allowed = config.residual_share * np.where(salient, salience.size, np.float32(0))
     critical = everywhere
     levels = {}
-    for stride in sorted(residual):
-        fine = stride <= config.fine_stride
-        threshold = config.fine_threshold if fine else config.deep_threshold
-        stale = salient & ((cost > threshold) | (residual[stride] > allowed))
+    for key in sorted(filter(is_trunk, residual)):
+        stale = salient & (
+            (cost > _threshold(key, salience.ease, config)) | (residual[key] > allowed)
+        )
         critical = critical | (grown(stale, config.reach) & salient)
-        levels[stride] = critical
+        levels[key] = critical
+    heads = sorted(filter(is_head, residual))
+    for key in heads:
+        wanted = _near_fitting_objects(key, heads, salience, config)
+        changed = levels[stride_of(key)] | (owed.get(key, 0) > np.zeros_like(age))
+        levels[key] = (wanted & (changed | (residual[key] > allowed))) | everywhere
+    for key in residual.keys() - levels.keys():
+        changes = owed.get(key, 0) + levels[source_of(key, residual)].astype(np.int32)
+        levels[key] = _shapes(salience, config) & (changes >= config.shape_interval)
     return levels
+
+
+def _threshold(stride: int, ease: Float32, config: ReuseConfig) -> Float32:
+    """Difference above which a block on an object is recomputed."""
+    if stride <= config.fine_stride:
+        return np.float32(config.fine_threshold) + np.float32(config.fine_ease) * ease
+    return np.float32(config.deep_threshold) + np.float32(config.deep_ease) * ease
+
+
+def _near_fitting_objects(
+    key: int, heads: list[int], salience: SalientBlocks, config: ReuseConfig
+) -> Bool:
+    """Blocks near due objects of a size that the head finds: other heads find the others."""
+    stride = stride_of(key)
+    smallest = config.head_smallest * stride if key != heads[0] else 0.0
+    largest = config.head_largest * stride if key != heads[-1] else math.inf
+    near = np.zeros(salience.confidence.shape, dtype=np.bool_)
+    for region in salience.regions:
+        if smallest <= region.extent <= largest:
+            near |= region.near
+    return near
+
+
+def _shapes(salience: SalientBlocks, config: ReuseConfig) -> Bool:
+    """Blocks covered by due objects that are sure enough for their shape to matter."""
+    covered = np.zeros(salience.confidence.shape, dtype=np.bool_)
+    for region in salience.regions:
+        if region.trust >= config.shape_confidence:
+            covered |= region.covered
+    return covered
+
+
+def due_ages(shape: tuple[int, ...], max_age: int) -> Int32:
+    """Return the age ``(rows, cols)`` at which each block is recomputed even if nothing changed.
+
+    From ``max_age`` to half as much again, neighbours apart: blocks that were all new in one frame
+    do not all come due in one.
+    """
+    rows, cols = np.indices(shape, dtype=np.int32)
+    phase = (5 * rows + 3 * cols) % PHASES
+    due: Int32 = max_age + phase * max_age // (2 * PHASES)
+    return due
 
 
 def grown(blocks: Bool, reach: int) -> Bool:

@@ -15,9 +15,14 @@ class ReuseConfig:
     channels, in [0, 1].
 
     ``background_threshold``: difference above which a block outside objects is new content.
+    ``new_reach``: pixels around new content that are recomputed with it: an object that enters
+    brings its surroundings.
     ``fine_threshold``, ``deep_threshold``: difference above which a block on an object is
     recomputed, at levels of up to ``fine_stride`` pixels a cell and at deeper ones. The deeper say
     what and where the object is and cost less, so they get the lower threshold.
+    ``fine_ease``, ``deep_ease`` are added to them for an object that the network is ``certain`` of
+    and that is at least ``large`` pixels (root of its box's area); at a confidence of ``doubtful``
+    nothing is added, in between a part. Small changes turn the class of a doubtful object.
     ``residual_share``: how far cached content on an object may lie off its place, as a share of
     the object's shorter side: what matters is the overlap that a box loses.
     ``reach``: pixels around a block recomputed on an object that are recomputed with it, whole
@@ -31,7 +36,12 @@ class ReuseConfig:
     ``margin`` of the box's shorter side beyond it, in pixels at least ``min_margin`` and at most
     ``max_margin``.
 
-    ``max_age``: frames after which a block is recomputed even if nothing changed there.
+    ``head_smallest``, ``head_largest``: root of the area, in cells of a head, of the objects it
+    is recomputed for. ``shape_confidence``: that of the objects whose shapes are kept up to date,
+    after every ``shape_interval`` changes.
+
+    ``max_age``: frames after which a block is recomputed even if nothing changed there, to half as
+    many more (:func:`~fluxshard_core.reuse.classifier.due_ages`).
     ``cut_share``: share of blocks with new content from which the scene was cut and nothing is
     worth keeping.
 
@@ -39,9 +49,15 @@ class ReuseConfig:
     """
 
     background_threshold: float = 0.1
-    fine_threshold: float = 0.03
-    deep_threshold: float = 0.01
+    new_reach: int = 16
+    fine_threshold: float = 0.0
+    deep_threshold: float = 0.0
     fine_stride: int = 8
+    fine_ease: float = 0.05
+    deep_ease: float = 0.03
+    doubtful: float = 0.6
+    certain: float = 0.85
+    large: float = 64.0
     residual_share: float = 0.05
     reach: int = 16
     salience_threshold: float = 0.1
@@ -52,7 +68,11 @@ class ReuseConfig:
     margin: float = 0.15
     min_margin: float = 16.0
     max_margin: float = 48.0
-    max_age: int = 8
+    head_smallest: float = 1.5
+    head_largest: float = 8.0
+    shape_confidence: float = 0.25
+    shape_interval: int = 2
+    max_age: int = 240
     cut_share: float = 0.6
 
     def __post_init__(self) -> None:
@@ -61,13 +81,18 @@ class ReuseConfig:
             value = getattr(self, field.name)
             if not 0 <= value < math.inf:
                 raise InputError(f"{field.name} is {value}; use a finite number from 0 on")
-        if self.reach % BLOCK_SIZE:
-            raise InputError(f"reach is {self.reach} px; use a multiple of {BLOCK_SIZE}")
-        for name in ("max_age", "weak_interval"):
+        for name in ("reach", "new_reach"):
+            if getattr(self, name) % BLOCK_SIZE:
+                raise InputError(
+                    f"{name} is {getattr(self, name)} px; use a multiple of {BLOCK_SIZE}"
+                )
+        for name in ("max_age", "weak_interval", "shape_interval"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)} frames; use 1 or more")
         if self.trust_decay > 1:
             raise InputError(f"trust_decay is {self.trust_decay}; use at most 1, no decay")
+        if self.doubtful >= self.certain:
+            raise InputError(f"doubtful is {self.doubtful}, not below certain {self.certain}")
         if self.min_margin > self.max_margin:
             raise InputError(
                 f"min_margin is {self.min_margin} px, above max_margin {self.max_margin}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -20,30 +19,47 @@ SAME_OBJECT_IOU = 0.5
 
 
 @dataclass(frozen=True, eq=False)
+class SalientRegion:
+    """Where one object is: the blocks ``(rows, cols)`` bool that it covers, and those ``near`` it.
+
+    ``extent`` is the root of its box's area in pixels, ``trust`` as in :class:`SalientObject`.
+    """
+
+    near: Bool
+    covered: Bool
+    extent: float
+    trust: float
+
+
+@dataclass(frozen=True, eq=False)
 class SalientBlocks:
-    """What objects ask of each block, both ``(rows, cols)`` float32.
+    """What objects ask of each block, ``(rows, cols)`` float32.
 
     ``confidence`` is the highest of the objects near it that are due, 0 if none; ``size`` the
-    shorter side in pixels of the smallest of them, infinite if none.
+    shorter side in pixels of the smallest of them, infinite if none; ``ease`` in [0, 1] how little
+    care the one needing most of it asks for, 1 if none. ``regions`` are those objects one by one.
     """
 
     confidence: Float32
     size: Float32
+    ease: Float32
+    regions: tuple[SalientRegion, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class SalientObject:
     """A past result.
 
-    ``box`` ``(4,)`` float32 ``x1, y1, x2, y2`` and ``points`` ``(M, 2)`` float32 ``x, y``, what it
-    covers every ``SPACING`` pixels, are in pixels of the network's input. ``trust`` is the
-    confidence that it has, or once had and has been losing since; ``unseen`` counts the frames
-    since it was last found, ``stale`` those since its surroundings were last due.
+    ``box`` ``(4,)`` float32 ``x1, y1, x2, y2`` is in pixels of the network's input. ``trust`` is
+    the confidence that it has, or once had and has been losing since; ``steady`` the confidence it
+    has been holding: it falls at once and recovers by halves, 0 where the object was not found.
+    ``unseen`` counts the frames since it was last found, ``stale`` those since its surroundings
+    were last due.
     """
 
     box: Float32
-    points: Float32
     trust: float
+    steady: float = 0.0
     unseen: int = 0
     stale: int = 0
 
@@ -51,6 +67,11 @@ class SalientObject:
     def size(self) -> float:
         """The shorter side in pixels."""
         return float(min(self.box[2:] - self.box[:2]))
+
+    @property
+    def extent(self) -> float:
+        """The root of the box's area in pixels."""
+        return float(np.sqrt(np.prod(np.maximum(self.box[2:] - self.box[:2], 0))))
 
 
 class Salience:
@@ -73,30 +94,31 @@ class Salience:
         config = self._config
         confidence = np.zeros((rows, cols), dtype=np.float32)
         size = np.full((rows, cols), np.inf, dtype=np.float32)
-        objects = []
+        ease = np.ones((rows, cols), dtype=np.float32)
+        objects, regions = [], []
         for one in self.objects:
             if one.trust >= config.sure or one.stale >= config.weak_interval:
-                near = surroundings(one.points, margin(one.size, config), rows, cols)
+                points = box_points(one.box)
+                near = surroundings(points, margin(one.size, config), rows, cols)
+                covered = surroundings(points, 0, rows, cols)
                 confidence[near] = np.maximum(confidence[near], one.trust)
                 size[near] = np.minimum(size[near], one.size)
+                ease[near] = np.minimum(ease[near], _ease(one, config))
+                regions.append(SalientRegion(near, covered, one.extent, one.trust))
                 one = replace(one, stale=0)
             objects.append(one)
         self.objects = tuple(objects)
-        return SalientBlocks(confidence, size)
+        return SalientBlocks(confidence, size, ease, tuple(regions))
 
-    def update(
-        self, boxes: Float32, scores: Float32, points: Sequence[Float32] | None = None
-    ) -> None:
+    def update(self, boxes: Float32, scores: Float32) -> None:
         """Take a frame's results; what they do not explain is kept for ``persistence`` frames.
 
-        ``boxes`` ``(N, 4)``, ``scores`` ``(N,)`` and, where the model tells shapes, the ``points``
-        that each covers, as in :class:`SalientObject`; without them the whole box counts. Results
-        below ``salience_threshold`` are ignored.
+        ``boxes`` ``(N, 4)``, ``scores`` ``(N,)``. Results below ``salience_threshold`` are
+        ignored; one that was not known before is due in the next frame, however weak.
 
         :raises InputError: if the counts do not fit.
         """
-        counted = scores if points is None else points
-        if boxes.shape != (len(scores), 4) or len(counted) != len(scores):
+        if boxes.shape != (len(scores), 4):
             raise InputError(f"{len(scores)} scores, but boxes {boxes.shape}; one of each a result")
         past = np.array([one.box for one in self.objects], dtype=np.float32).reshape(-1, 4)
         same = _iou(past, boxes) >= SAME_OBJECT_IOU
@@ -104,17 +126,25 @@ class Salience:
         found, decay = [], self._config.trust_decay
         for index in np.flatnonzero(scores >= self._config.salience_threshold).tolist():
             known = [one for one, met in zip(self.objects, same[:, index], strict=True) if met]
-            shape = box_points(boxes[index]) if points is None else points[index]
-            trust = max([float(scores[index]), *(one.trust * decay for one in known)])
-            stale = max((one.stale for one in known), default=0)
-            found.append(SalientObject(boxes[index], shape, trust, stale=stale))
+            score = float(scores[index])
+            trust = max([score, *(one.trust * decay for one in known)])
+            held = max((one.steady for one in known), default=0.0)
+            stale = max((one.stale for one in known), default=self._config.weak_interval)
+            steady = min(score, (held + score) / 2)
+            found.append(SalientObject(boxes[index], trust, steady, stale=stale))
         unexplained = (one for one, met in zip(self.objects, same, strict=True) if not met.any())
         kept = (
-            replace(one, trust=one.trust * decay, unseen=one.unseen + 1)
+            replace(one, trust=one.trust * decay, steady=0.0, unseen=one.unseen + 1)
             for one in unexplained
             if one.unseen < self._config.persistence
         )
         self.objects = (*found, *kept)
+
+
+def _ease(one: SalientObject, config: ReuseConfig) -> float:
+    """How far an object may be treated with less care, in [0, 1]."""
+    sure = (one.steady - config.doubtful) / (config.certain - config.doubtful)
+    return min(max(sure, 0.0), 1.0) * min(one.extent / max(config.large, 1.0), 1.0)
 
 
 def box_points(box: Float32) -> Float32:
@@ -149,9 +179,7 @@ def surroundings(points: Float32, reach: float, rows: int, cols: int) -> Bool:
 
 def _moved(one: SalientObject, motion: MotionField) -> SalientObject:
     step = median_step(one.box, motion)
-    return replace(
-        one, box=one.box + np.tile(step, 2), points=one.points + step, stale=one.stale + 1
-    )
+    return replace(one, box=one.box + np.tile(step, 2), stale=one.stale + 1)
 
 
 def median_step(box: Float32, motion: MotionField) -> Float32:

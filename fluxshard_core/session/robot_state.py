@@ -16,7 +16,7 @@ from fluxshard_core.reuse.salience import Salience, SalientBlocks
 from fluxshard_core.session.config import SessionConfig, Side
 from fluxshard_core.session.endpoint import Endpoint, Proposal
 from fluxshard_core.session.engine import Engine
-from fluxshard_core.session.findings import boxes_in_input, mask_points
+from fluxshard_core.session.findings import boxes_in_input
 from fluxshard_core.sparse.executor import Executor
 from fluxshard_core.sparse.schedule import BlockScheduler
 
@@ -74,4 +74,4 @@ class RobotState:
     def learn(self, found: Detections, letterbox: Letterbox) -> None:
         """Take in the results of a frame, weak ones too."""
         boxes = boxes_in_input(found, letterbox)
-        self._salience.update(boxes, found.scores, mask_points(found, letterbox))
+        self._salience.update(boxes, found.scores)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluxshard_core.errors import InputError
-from fluxshard_core.reuse.classifier import classify, grown
+from fluxshard_core.reuse.classifier import classify, due_ages, grown
 from fluxshard_core.reuse.config import ReuseConfig
-from fluxshard_core.reuse.salience import SalientBlocks
+from fluxshard_core.reuse.level_keys import head_key, shape_key
+from fluxshard_core.reuse.salience import SalientBlocks, SalientRegion
 
 SHAPE = (10, 12)
 STRIDES = (2, 4, 8, 16, 32)
@@ -25,6 +26,13 @@ CONFIG = ReuseConfig(
     residual_share=0.02,
     reach=0,
     max_age=9,
+    new_reach=0,
+    fine_ease=0.0,
+    deep_ease=0.0,
+    head_smallest=2.0,
+    head_largest=8.0,
+    shape_confidence=0.5,
+    shape_interval=2,
     cut_share=0.5,
 )
 
@@ -35,7 +43,9 @@ class Scene:
     def __init__(self) -> None:
         self.cost = np.zeros(SHAPE, np.float32)
         self.salience = SalientBlocks(
-            np.zeros(SHAPE, np.float32), np.full(SHAPE, np.inf, np.float32)
+            np.zeros(SHAPE, np.float32),
+            np.full(SHAPE, np.inf, np.float32),
+            np.ones(SHAPE, np.float32),
         )
         self.lost = np.zeros(SHAPE, dtype=bool)
         self.age = np.zeros(SHAPE, np.int32)
@@ -62,13 +72,14 @@ def test_outside_objects_a_block_is_critical_at_every_level_or_none(reason: str)
     scene = Scene()
     scene.cost[...] = 0.1
     scene.age[...] = 8
+    due = due_ages(SHAPE, CONFIG.max_age)[3, 4]
     assert not any(scene.critical().values())
     if reason == "lost":
         scene.lost[3, 4] = True
     elif reason == "new content":
         scene.cost[3, 4] = 0.11
     else:
-        scene.age[3, 4] = 9
+        scene.age[3, 4] = due
     assert scene.critical() == {stride: [[3, 4]] for stride in STRIDES}
 
 
@@ -104,7 +115,99 @@ def test_without_any_tolerance_all_that_lies_off_its_place_on_an_object_is_criti
     scene = Scene()
     scene.object_at(slice(2, 3), slice(2, 3))
     scene.residual[2][...] = 0.25
-    assert scene.critical(ReuseConfig(residual_share=0.0, reach=0))[2] == [[2, 2]]
+    strict = ReuseConfig(residual_share=0.0, reach=0)
+    assert scene.critical(strict)[2] == [[2, 2]]
+
+
+def test_a_certain_object_may_change_more() -> None:
+    scene = Scene()
+    scene.object_at(slice(2, 6), slice(2, 6))
+    scene.cost[3, 3] = 0.05
+    easy = replace(CONFIG, fine_ease=0.02)
+    assert scene.critical(easy)[2] == []
+    scene.salience.ease[...] = 0.4
+    assert scene.critical(easy)[2] == [[3, 3]]
+
+
+def test_new_content_brings_its_surroundings() -> None:
+    scene = Scene()
+    scene.lost[3, 0] = True
+    found = scene.critical(replace(CONFIG, new_reach=16))
+    assert found[2] == [[r, c] for r in (2, 3, 4) for c in (0, 1)]
+
+
+def test_blocks_that_were_new_together_come_due_one_after_the_other() -> None:
+    due = due_ages((30, 54), 240)
+    assert due.min() >= 240
+    assert due.max() < 360
+    assert np.bincount(due.reshape(-1)).max() <= 30 * 54 / 10
+
+
+class BranchedScene(Scene):
+    """With two heads and a shape branch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for key in (head_key(8), head_key(16), shape_key(4)):
+            self.residual[key] = np.zeros(SHAPE, np.float32)
+        self.owed: dict[int, np.ndarray] = {}
+
+    def object_of(self, extent: float, trust: float = 0.9) -> None:
+        self.object_at(slice(2, 6), slice(2, 6))
+        near, covered = np.zeros((2, *SHAPE), dtype=bool)
+        near[2:6, 2:6] = covered[3:5, 3:5] = True
+        region = SalientRegion(near, covered, extent, trust)
+        self.salience = replace(self.salience, regions=(region,))
+
+    def classified(self) -> dict[int, np.ndarray]:
+        return classify(
+            self.cost, self.salience, self.lost, self.age, self.residual, CONFIG, self.owed
+        )
+
+
+@pytest.mark.parametrize(
+    ("extent", "heads"),
+    [(10, (8,)), (31, (8,)), (33, (8, 16)), (64, (8, 16)), (65, (16,)), (900, (16,))],
+)
+def test_a_head_is_recomputed_only_near_objects_of_its_sizes(
+    extent: float, heads: tuple[int, ...]
+) -> None:
+    scene = BranchedScene()
+    scene.object_of(extent)
+    scene.cost[3, 3] = 0.09
+    found = scene.classified()
+    assert {stride for stride in (8, 16) if found[head_key(stride)].any()} == set(heads)
+
+
+def test_all_heads_see_new_content() -> None:
+    scene = BranchedScene()
+    scene.lost[7, 7] = True
+    found = scene.classified()
+    for stride in (8, 16):
+        assert np.argwhere(found[head_key(stride)]).tolist() == [[7, 7]]
+    assert not found[shape_key(4)].any()
+
+
+def test_a_head_catches_up_with_what_it_owes_where_it_is_wanted() -> None:
+    scene = BranchedScene()
+    scene.object_of(20)
+    scene.owed[head_key(8)] = np.zeros(SHAPE, np.int32)
+    scene.owed[head_key(8)][3, 3] = scene.owed[head_key(8)][9, 9] = 1
+    assert np.argwhere(scene.classified()[head_key(8)]).tolist() == [[3, 3]]
+
+
+@pytest.mark.parametrize(
+    ("owed", "trust", "due"), [(0, 0.9, False), (1, 0.9, True), (1, 0.4, False)]
+)
+def test_a_shape_is_brought_up_to_date_on_sure_objects_after_some_changes(
+    owed: int, trust: float, due: bool
+) -> None:
+    scene = BranchedScene()
+    scene.object_of(64, trust)
+    scene.cost[2:6, 2:6] = 0.09
+    scene.owed[shape_key(4)] = np.full(SHAPE, owed, np.int32)
+    found = scene.classified()[shape_key(4)]
+    assert np.argwhere(found).tolist() == ([[r, c] for r in (3, 4) for c in (3, 4)] if due else [])
 
 
 def test_half_a_frame_of_new_content_is_a_cut() -> None:
@@ -148,6 +251,9 @@ def test_growing_adds_a_square_and_stops_at_the_frame(reach: int, side: int) -> 
         ({"reach": 20}, "multiple of 16"),
         ({"max_age": 0}, "max_age"),
         ({"trust_decay": 1.5}, "trust_decay"),
+        ({"new_reach": 8}, "new_reach"),
+        ({"shape_interval": 0}, "shape_interval"),
+        ({"doubtful": 0.9, "certain": 0.8}, "doubtful"),
         ({"weak_interval": 0}, "weak_interval"),
         ({"min_margin": 50.0, "max_margin": 40.0}, "max_margin"),
     ],

@@ -59,15 +59,14 @@ def test_a_box_without_known_motion_follows_the_frame() -> None:
     assert median_step(box, MotionField.invalid(32, 32)).tolist() == [0, 0]
 
 
-def test_objects_follow_the_motion_and_their_points_with_them() -> None:
+def test_objects_follow_the_motion() -> None:
     salience = Salience(CONFIG)
-    salience.update(boxes((36, 36, 60, 60)), scores(0.9), [boxes((40, 44, 56, 52)).reshape(2, 2)])
+    salience.update(boxes((36, 36, 60, 60)), scores(0.9))
     motion = still()
     motion.vectors[...] = 64, -128
     salience.follow(motion)
     (one,) = salience.objects
     assert one.box.tolist() == [52, 4, 76, 28]
-    assert one.points.tolist() == [[56, 12], [72, 20]]
 
 
 @pytest.mark.parametrize(("size", "expected"), [(4, 4), (40, 10), (100, 20)])
@@ -113,13 +112,38 @@ def test_blocks_near_an_object_get_its_confidence_and_size() -> None:
     assert np.isinf(asked.size[~outer]).all()
 
 
-def test_a_shape_keeps_less_fresh_than_its_box() -> None:
+def test_a_region_knows_what_its_object_covers_and_how_large_it_is() -> None:
     salience = Salience(CONFIG)
-    corner = np.array([[2.0, 2.0]], dtype=np.float32)
-    salience.update(boxes((0, 0, 150, 90)), scores(0.9), [corner])
-    asked = salience.blocks(6, 10)
-    assert np.argwhere(asked.confidence).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
-    assert asked.size[0, 0] == 90
+    salience.update(boxes((32, 32, 64, 50)), scores(0.9))
+    (region,) = salience.blocks(6, 10).regions
+    assert np.argwhere(region.covered).tolist() == [[r, c] for r in (2, 3) for c in (2, 3, 4)]
+    assert region.near[1, 1]
+    assert region.extent == pytest.approx(24)
+    assert region.trust == np.float32(0.9)
+
+
+@pytest.mark.parametrize(
+    ("score", "side", "ease"), [(0.9, 64, 1), (0.6, 64, 0), (0.725, 64, 0.5), (0.9, 32, 0.5)]
+)
+def test_a_large_object_that_the_network_is_certain_of_needs_less_care(
+    score: float, side: float, ease: float
+) -> None:
+    salience = Salience(replace(CONFIG, doubtful=0.6, certain=0.85, large=64.0))
+    for _ in range(12):
+        salience.update(boxes((0, 0, side, side)), scores(score))
+    assert salience.blocks(6, 10).ease[0, 0] == pytest.approx(ease, abs=1e-3)
+
+
+def test_certainty_is_lost_in_one_frame_and_won_back_in_several() -> None:
+    salience = Salience(replace(CONFIG, doubtful=0.6, certain=0.85, large=16.0))
+    eases = []
+    for score in (0.9, 0.9, 0.9, 0.9, 0.5, 0.9, 0.9):
+        salience.update(boxes((0, 0, 64, 64)), scores(score))
+        eases.append(float(salience.blocks(6, 10).ease[0, 0]))
+    assert eases[0] == 0
+    assert eases[3] > 0.8
+    assert eases[4] == 0
+    assert 0 < eases[5] < eases[6] < eases[3]
 
 
 def test_an_object_lost_for_one_frame_stays_salient_for_as_long_as_it_persists() -> None:
@@ -146,14 +170,14 @@ def test_results_too_weak_to_be_salient_are_ignored() -> None:
     assert len(salience.objects) == 1
 
 
-def test_a_weak_object_is_due_every_third_frame_though_it_is_found_in_each() -> None:
+def test_a_weak_object_is_due_when_new_and_every_third_frame_though_it_is_found_in_each() -> None:
     salience = Salience(CONFIG)
     due = []
     for _ in range(9):
         salience.update(boxes((36, 36, 60, 60)), scores(0.2))
         salience.follow(still())
         due.append(bool(salience.blocks(6, 10).confidence.any()))
-    assert due == [False, False, True] * 3
+    assert due == [True] + [False, False, True] * 2 + [False, False]
 
 
 def test_one_weak_frame_does_not_cost_an_object_its_trust() -> None:
@@ -176,5 +200,3 @@ def test_boxes_outside_the_frame_mark_nothing() -> None:
 def test_boxes_and_scores_must_fit() -> None:
     with pytest.raises(InputError, match="2 scores"):
         Salience(CONFIG).update(boxes((0, 0, 1, 1)), scores(0.5, 0.5))
-    with pytest.raises(InputError, match="1 scores"):
-        Salience(CONFIG).update(boxes((0, 0, 1, 1)), scores(0.5), [])
