@@ -37,6 +37,7 @@ setup(
         # Commands other packages add to `fluxshard`, so that the core never imports ROS.
         "fluxshard.commands": [
             "bench = fluxshard_core.commands.bench:command",
+            "calibrate = fluxshard_core.commands.calibrate:command",
             "certs = fluxshard_core.commands.certs:command",
             "cloud = fluxshard_core.commands.cloud:command",
             "demo = fluxshard_ros.demo:command",
