@@ -17,11 +17,6 @@ def uint8_array(values: npt.NDArray[np.uint8]) -> array[int]:
     return array("B", np.ascontiguousarray(values).tobytes())
 
 
-def int16_array(values: npt.NDArray[np.int16]) -> array[int]:
-    """The same for ``int16[]`` fields."""
-    return array("h", np.ascontiguousarray(values).tobytes())
-
-
 def numpy_of(values: Any, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """View a received primitive array as NumPy without copying."""
     return np.frombuffer(values, dtype=dtype) if len(values) else np.zeros(0, dtype=dtype)

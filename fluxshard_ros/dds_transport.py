@@ -73,7 +73,7 @@ class DdsTransport:
             self._waiting[key] = None
         try:
             message = shard_frame_message(frame)
-            self._tx_bytes += frame.shards.payload.nbytes + frame.shards.ids.nbytes
+            self._tx_bytes += _sent_bytes(message)
             self._publisher.publish(message)
             return self._wait(key, timeout_s)
         finally:
@@ -120,6 +120,11 @@ class DdsTransport:
             self._arrived.notify_all()
         self._node.destroy_publisher(self._publisher)
         self._node.destroy_subscription(self._subscription)
+
+
+def _sent_bytes(message: ShardFrameMsg) -> int:
+    shards = message.shards
+    return len(shards.payload) + len(shards.blocks) + len(shards.strides) + len(message.motion)
 
 
 def _bytes(message: InferenceResultMsg) -> int:

@@ -21,14 +21,15 @@ class FluxShard:
         self,
         context: MethodContext,
         codec: str = "raw",
+        quality: float | None = None,
         background_threshold: float | None = None,
         fine_threshold: float | None = None,
         *,
         session: SessionConfig | None = None,
     ) -> None:
-        """Prepare; codec and thresholds, where given, replace those of ``session``, whose
-        confidences are those of ``context``."""
-        session = session or SessionConfig("cloud", codec=codec)
+        """Prepare; ``codec``, its ``quality`` and the thresholds, where given, replace those of
+        ``session``, whose confidences are those of ``context``."""
+        session = session or SessionConfig("cloud", codec=codec, quality=quality)
         reuse = session.reuse
         if reuse and background_threshold is not None:
             reuse = replace(reuse, background_threshold=background_threshold)

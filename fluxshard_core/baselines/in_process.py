@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fluxshard_core.cloud_service import CloudService
 from fluxshard_core.offload import wire
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
@@ -21,7 +23,7 @@ class InProcessTransport:
 
     def restart(self) -> None:
         """Begin with a cloud that knows no robot."""
-        self._service = CloudService(self._engine)
+        self._service = CloudService(self._engine, idle_s=math.inf)
 
     def tcp_info(self) -> None:
         """No TCP here."""

@@ -33,10 +33,10 @@ class Entry:
 
 METHODS: dict[str, Entry] = {
     "fluxshard": Entry(
-        "fluxshard[:CODEC[:BACKGROUND[:FINE]]]",
+        "fluxshard[:CODEC[:QUALITY[:BACKGROUND[:FINE]]]]",
         "critical blocks per level, all else moved",
         FluxShard,
-        (str, float, float),
+        (str, float, float, float),
     ),
     "bounded": Entry(
         "bounded[:INPUT[:FEATURES]]",

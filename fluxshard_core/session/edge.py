@@ -212,6 +212,7 @@ class EdgeSession:
             now_s=monotonic(),
             compute_ms=exchange.compute_ms,
             link_ms=exchange.link_ms,
+            tx_bytes=exchange.tx_bytes,
         )
         answer: InferenceResult = exchange.answer
         return replace(

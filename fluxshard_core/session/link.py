@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxshard_core.models.letterbox import Letterbox
+from fluxshard_core.offload import motion_packing
 from fluxshard_core.offload.bandwidth import BandwidthEstimator
 from fluxshard_core.offload.codec_choice import CodecChooser
 from fluxshard_core.offload.messages import BlockShards, InferenceResult, ShardFrame
@@ -101,7 +102,9 @@ class CloudLink:
                 confidence=config.decode_confidence,
                 iou=config.iou,
                 shards=shards,
-                motion=None if proposal.first else proposal.motion,
+                motion=None
+                if proposal.first
+                else motion_packing.without(proposal.motion, proposal.critical),
                 critical={} if proposal.first else proposal.levels,
             )
         try:

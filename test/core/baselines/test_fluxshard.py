@@ -24,7 +24,7 @@ def test_the_first_frame_is_dense_and_a_still_one_after_it_almost_free(
 def test_without_any_tolerance_a_pan_is_as_good_as_dense(
     context: MethodContext, pan: list[Frame]
 ) -> None:
-    method = FluxShard(context, "raw", 0.0, 0.0)
+    method = FluxShard(context, "raw", None, 0.0, 0.0)
     for frame in pan:
         result = method.process(frame)
         image, letterbox = context.detector.preprocess(frame.image)

@@ -17,7 +17,7 @@ SPECIFICATIONS = (
     "full_offload:h264",
     "coach:0.9",
     "deltacnn:0.02:0.1",
-    "fluxshard:h264:0.05:0.02",
+    "fluxshard:h264:22:0.05:0.02",
     "bounded:0.05:0.2",
     "motion_deltacnn",
     "roi",
