@@ -196,5 +196,5 @@ class CloudService:
         with self._lock:
             place.last_used_s = monotonic()
             self._places.move_to_end(name)
-            if not place.session.bytes:
+            if place.session.size is None:
                 del self._places[name]

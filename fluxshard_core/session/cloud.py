@@ -45,12 +45,13 @@ class CloudSession:
         self._decoder = ProxyDecoder()
         self._reference: PixelReference | None = None
         self._executor: Executor | None = None
+        self._bytes = 0
         self._last = (-1, -1)
 
     @property
     def bytes(self) -> int:
         """Memory held for this robot: features, pixels and the codec's pictures."""
-        return _bytes_of(self._executor.network.binding) if self._executor else 0
+        return self._bytes
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -132,6 +133,7 @@ class CloudSession:
         if self._executor is None or self._executor.size != (height, width):
             self._executor = None  # its memory first
             self._executor = self._engine.executor(height, width)
+            self._bytes = _bytes_of(self._executor.network.binding)
         if frame.critical:
             schedule = self._executor.schedule(self._motion(frame), frame.critical)
         else:

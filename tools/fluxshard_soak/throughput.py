@@ -12,6 +12,7 @@ from fluxshard_core.baselines.in_process import InProcessTransport
 from fluxshard_core.cloud_service import CloudService
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
+from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.session import EdgeSession, Engine, SessionConfig
 from fluxshard_soak.robot import pictures
 
@@ -72,7 +73,8 @@ def measure(
 
 def _record(engine: Engine, size: tuple[int, int], offset: int, count: int) -> list[ShardFrame]:
     recorder = _Recorder(engine)
-    config = SessionConfig(path="cloud")
+    # Only what is found with confidence counts as salient, so that few blocks are active.
+    config = SessionConfig(path="cloud", reuse=ReuseConfig(salience_threshold=0.7))
     with EdgeSession(engine, config, recorder) as session:
         for frame in islice(pictures(size, offset), count + 1):
             session.process(frame)
