@@ -120,7 +120,8 @@ class Points:
         # A line cut short by an interruption is measured again.
         with suppress(json.JSONDecodeError, KeyError, TypeError, ValueError):
             values = json.loads(line)
-            self._known[str(values.pop("key"))] = Measured(**values)
+            name = str(values.pop("key"))
+            self._known[name] = Measured(**values)
 
 
 @click.command(name="calibrate")
