@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fluxshard_core.errors import InputError
+from fluxshard_core.models.candidates import Offset
 from fluxshard_core.models.catalog import ModelName
 from fluxshard_core.models.checkpoint import read_checkpoint
 from fluxshard_core.models.decode import decode
@@ -117,9 +119,12 @@ class Detector:
         *,
         confidence: float = DEFAULT_CONFIDENCE,
         iou: float = DEFAULT_IOU,
+        offsets: Sequence[Offset | None] | None = None,
     ) -> Detections:
         """Turn outputs into detections in original pixels; see :func:`decode.decode`."""
-        return decode(outputs, self.layout, letterbox, confidence=confidence, iou=iou)
+        return decode(
+            outputs, self.layout, letterbox, confidence=confidence, iou=iou, offsets=offsets
+        )
 
     def detect(
         self, rgb: UInt8, *, confidence: float = DEFAULT_CONFIDENCE, iou: float = DEFAULT_IOU

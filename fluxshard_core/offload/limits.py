@@ -13,8 +13,9 @@ CODECS: Final = frozenset({"raw", "jpeg", "webp", "h264"})
 MAX_BLOCKS: Final = 512 * 512
 """Most blocks of a frame or of a motion field: 16 px ones of the largest input."""
 
-MAX_LEVELS: Final = 8
-MAX_STRIDE: Final = 64
+MAX_LEVELS: Final = 16
+MAX_STRIDE: Final = 192
+"""Largest name of a level: branches are named by numbers above the strides."""
 
 MAX_SHARD_BYTES: Final = 48 * 1024 * 1024
 """Largest payload of one batch of shards: a whole raw RGB input of 4096x4096."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ import numpy.typing as npt
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import BLOCK_SIZE, QUARTER_PEL, MotionField
+from fluxshard_core.reuse.level_keys import is_trunk, source_of
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
@@ -46,7 +49,8 @@ class PixelReference:
     ``moved`` follows the motion, ``take`` brings new pixels where features are recomputed. Blocks
     are copied by whole pixels and never blurred; what rounding left over is carried with the
     block, in quarter pixels, so that slow motion is not lost. ``image`` ``(H, W, 3)`` uint8 is
-    never written to; ``age`` ``(rows, cols)`` int32 counts the frames since each block was new.
+    never written to; ``age`` ``(rows, cols)`` int32 counts the frames since each block was new,
+    ``owed`` for each branch (``level_keys.py``) the changes of the trunk that it did not follow.
     """
 
     def __init__(self, image: UInt8) -> None:
@@ -55,6 +59,7 @@ class PixelReference:
         rows, cols = height // BLOCK_SIZE, width // BLOCK_SIZE
         self.image = image
         self.age: Int32 = np.zeros((rows, cols), dtype=np.int32)
+        self.owed: dict[int, Int32] = {}
         self._left: Int32 = np.zeros((rows, cols, 2), dtype=np.int32)
         self._pixels: npt.NDArray[np.int16] = np.stack(
             np.meshgrid(np.arange(width), np.arange(height)), axis=-1
@@ -82,6 +87,7 @@ class PixelReference:
         after = copy(self)
         after._left = total - shift * QUARTER_PEL
         after.age = self.age[at] + frames
+        after.owed = {key: changes[at] for key, changes in self.owed.items()}
         if shift.any():
             after.image = self._moved_pixels(shift)
         return after, lost
@@ -95,8 +101,17 @@ class PixelReference:
         cv2.copyTo(image, pixels, made)
         return made
 
-    def take(self, image: UInt8, fresh: Bool) -> None:
-        """Be ``image`` from now on, its blocks ``fresh`` ``(rows, cols)`` new and in place."""
+    def take(
+        self, image: UInt8, fresh: Bool, levels: Mapping[int, Bool] = MappingProxyType({})
+    ) -> None:
+        """Be ``image`` from now on, its blocks ``fresh`` ``(rows, cols)`` new and in place.
+
+        ``levels`` are all blocks recomputed, by level key, where there are branches to keep.
+        """
+        for key in levels:
+            if not is_trunk(key):
+                changes = self.owed.get(key, 0) + levels[source_of(key, levels)].astype(np.int32)
+                self.owed[key] = np.where(levels[key], 0, changes)
         self.image = image
         self.age = np.where(fresh, 0, self.age)
         self._left = np.where(fresh[..., None], 0, self._left)

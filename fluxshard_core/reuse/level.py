@@ -20,12 +20,14 @@ Index = npt.NDArray[np.intp]
 class Level:
     """All feature maps of one cumulative ``stride`` (pixels a cell) and ``height x width`` cells.
 
+    ``branch`` names the head or shape branch they belong to (``level_keys.py``), 0 is the trunk.
     Cell ``(i, j)`` stands for the pixels ``[i*stride, (i+1)*stride)`` by the same in ``j``.
     """
 
     stride: int
     height: int
     width: int
+    branch: int = 0
 
     def __post_init__(self) -> None:
         """Refuse an empty level."""
@@ -37,9 +39,14 @@ class Level:
         """``(height, width)`` in cells."""
         return self.height, self.width
 
+    @property
+    def key(self) -> int:
+        """What sets of critical blocks name it by: its branch, in the trunk its stride."""
+        return self.branch or self.stride
+
     @cached_property
     def _hash(self) -> int:
-        return hash((self.stride, self.height, self.width))
+        return hash((self.stride, self.height, self.width, self.branch))
 
     def __hash__(self) -> int:
         """Levels are keys everywhere: computed once."""

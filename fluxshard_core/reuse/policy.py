@@ -26,11 +26,11 @@ def critical_blocks(
     reference: PixelReference,
     lost: Bool,
     moved: Mapping[Level, LevelMotion],
-    strides: Iterable[int],
+    keys: Iterable[int],
     salience: SalientBlocks,
     config: ReuseConfig,
 ) -> dict[int, Bool]:
-    """Return the critical blocks ``(rows, cols)`` bool of every level, by cumulative stride.
+    """Return the critical blocks ``(rows, cols)`` bool of every level in ``keys``.
 
     ``image`` ``(H, W, 3)`` uint8 is the network's input, sides multiples of 32. ``reference``,
     moved to it, is what the endpoint's caches were computed from; it knows nothing of the blocks
@@ -38,7 +38,7 @@ def critical_blocks(
     """
     nothing = np.zeros(lost.shape, dtype=np.float32)
     off = {
-        level.stride: _per_block(motion, lost.shape)
+        level.key: _per_block(motion, lost.shape)
         for level, motion in moved.items()
         if level.stride >= FINEST_WITH_RESIDUAL
     }
@@ -47,8 +47,9 @@ def critical_blocks(
         salience=salience,
         lost=lost,
         age=reference.age,
-        residual={stride: off.get(stride, nothing) for stride in strides},
+        residual={key: off.get(key, nothing) for key in keys},
         config=config,
+        owed=reference.owed,
     )
 
 

@@ -42,6 +42,10 @@ class FeatureRemap:
             self._carried.fill(0)
         self._in_place = dict.fromkeys(self._levels, True)
 
+    def remainder(self, level: Level) -> Int16 | None:
+        """Return the remainder carried now, ``(2, H, W)`` quarter pixels ``(dy, dx)``, or None."""
+        return None if self._in_place[level] else self._of(level).copy()
+
     def follow(self, motion: MotionField) -> dict[Level, LevelMotion]:
         """Return where each level's cached cells are, ``motion`` counted since the last run.
 

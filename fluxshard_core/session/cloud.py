@@ -85,7 +85,11 @@ class CloudSession:
         frame, reference, timer = turn.frame, turn.reference, turn.timer
         with timer.stage("decode"):
             found = self._engine.detector.decode(
-                run.outputs, frame.letterbox, confidence=frame.confidence, iou=frame.iou
+                run.outputs,
+                frame.letterbox,
+                confidence=frame.confidence,
+                iou=frame.iou,
+                offsets=run.offsets,
             )
         self._reference, self._last = reference, (frame.epoch, frame.number)
         return InferenceResult(

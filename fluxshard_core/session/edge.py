@@ -171,6 +171,7 @@ class EdgeSession:
                 letterbox,
                 confidence=self.config.decode_confidence,
                 iou=self.config.iou,
+                offsets=run.offsets,
             )
         realised_ms = (perf_counter() - start) * 1e3
         self._dispatcher.record("edge", realised_ms)

@@ -30,8 +30,8 @@ REUSE_OFF = "reuse is off"
 class Proposal:
     """What one frame would have an endpoint do.
 
-    ``motion`` since the endpoint last ran; ``blocks`` ``(rows, cols)`` bool, critical, by stride;
-    ``schedule`` what the executor makes of them; ``reference`` the endpoint's pixels, moved.
+    ``motion`` since the endpoint last ran; ``blocks`` ``(rows, cols)`` bool, critical, by level
+    key; ``schedule`` what the executor makes of them; ``reference`` its pixels, moved.
     ``first``: the endpoint holds nothing yet.
     """
 
@@ -53,10 +53,10 @@ class Proposal:
 
     @property
     def levels(self) -> dict[int, Bool]:
-        """The blocks ``(rows, cols)`` to compute anew, by stride."""
+        """The blocks ``(rows, cols)`` to compute anew, by level key."""
         if not self.dense_reason:
             return self.blocks
-        return {stride: np.ones_like(blocks) for stride, blocks in self.blocks.items()}
+        return {key: np.ones_like(blocks) for key, blocks in self.blocks.items()}
 
     def composed(self, image: UInt8) -> UInt8:
         """Return ``image`` as an endpoint sees it that gets only the critical blocks."""
@@ -70,10 +70,10 @@ class Endpoint:
     A proposal that is not settled changes nothing.
     """
 
-    def __init__(self, scheduler: BlockScheduler, strides: tuple[int, ...], size: tuple[int, int]):
-        """``size`` is the height and width of the network's input."""
+    def __init__(self, scheduler: BlockScheduler, keys: tuple[int, ...], size: tuple[int, int]):
+        """``keys`` name the network's levels; ``size`` is its input's height and width."""
         self._scheduler = scheduler
-        self._strides = strides
+        self._keys = keys
         self._size = size
         self._accumulated = MotionAccumulator(*size)
         self.reset()
@@ -102,7 +102,7 @@ class Endpoint:
         motion = self._accumulated.field
         reference, lost = self._reference.moved(motion, self._frames)
         moved = self._scheduler.follow(motion)
-        blocks = critical_blocks(image, reference, lost, moved, self._strides, salience, config)
+        blocks = critical_blocks(image, reference, lost, moved, self._keys, salience, config)
         return Proposal(motion, blocks, self._scheduler.after(moved, blocks), reference)
 
     def settle(self, proposal: Proposal, seen: UInt8) -> None:
@@ -112,13 +112,13 @@ class Endpoint:
             self._reference = PixelReference(seen)
         else:
             self._reference = proposal.reference
-            self._reference.take(seen, proposal.critical)
+            self._reference.take(seen, proposal.critical, proposal.blocks)
         self._accumulated.reset()
         self._frames = 0
 
     def _whole(self, reason: str, reference: PixelReference, *, first: bool = False) -> Proposal:
         height, width = self._size
         everything = np.ones((height // BLOCK_SIZE, width // BLOCK_SIZE), dtype=np.bool_)
-        blocks = dict.fromkeys(self._strides, everything)
+        blocks = dict.fromkeys(self._keys, everything)
         motion = MotionField.zero(height, width)
         return Proposal(motion, blocks, self._scheduler.dense(reason), reference, first)

@@ -68,7 +68,7 @@ class RobotState:
         """Return what one side holds."""
         if side not in self._endpoints:
             scheduler = self.executor.scheduler if side == "edge" else BlockScheduler(self._plan)
-            self._endpoints[side] = Endpoint(scheduler, self._plan.strides, self.size)
+            self._endpoints[side] = Endpoint(scheduler, self._plan.level_keys, self.size)
         return self._endpoints[side]
 
     def learn(self, found: Detections, letterbox: Letterbox) -> None:

@@ -18,16 +18,24 @@ Blocks = Bool | Mapping[int, Bool]
 def requested_tiles(grids: Mapping[Level, TileGrid], blocks: Blocks) -> dict[Level, Bool]:
     """Return the tiles of every level that overlap a requested block.
 
-    ``blocks`` as for :meth:`Executor.run`; the result has one bool per tile of each grid.
+    ``blocks`` as for :meth:`Executor.run`; a branch without a set of its own goes with the
+    trunk. The result has one bool per tile of each grid.
     """
     requested = {}
     for level, grid in grids.items():
-        wanted = blocks.get(level.stride) if isinstance(blocks, Mapping) else blocks
+        wanted = _wanted(level, blocks)
         if wanted is None:
             requested[level] = np.zeros(grid.shape, dtype=np.bool_)
         else:
             requested[level] = grid.cover_blocks(wanted, BLOCK_SIZE)
     return requested
+
+
+def _wanted(level: Level, blocks: Blocks) -> Bool | None:
+    if not isinstance(blocks, Mapping):
+        return blocks
+    own = blocks.get(level.key)
+    return blocks.get(level.stride) if own is None else own
 
 
 def with_lost_cells(

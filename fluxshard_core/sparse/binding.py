@@ -78,11 +78,7 @@ class Binding:
         self.tile_sizes = dict(tile_sizes or {})
         self.grid = tile_grids(plan, self.tile_sizes)
         known = {level: level for level in self.grid}  # one object a level: cheap to look up
-        self.level = {
-            name: known[Level(spec.stride, spec.height, spec.width)]
-            for name, spec in plan.tensors.items()
-            if spec.stride
-        }
+        self.level = {name: known[spec.level] for name, spec in plan.tensors.items() if spec.stride}
         self.steps = self._bind()
 
     def grid_of(self, name: str) -> TileGrid:

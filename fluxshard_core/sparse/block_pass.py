@@ -53,6 +53,8 @@ class BlockPass:
             store.scatter(tiles, value)
 
     def _read(self, name: str, tiles: TileSet) -> torch.Tensor:
+        if self._network.grid_of(name) != tiles.grid:  # other tiles of it are at hand, if any
+            return self._network.cache[name].read(tiles)
         value = self._values.get(name)
         if value is None:
             value = self._values[name] = self._network.cache[name].read(tiles)

@@ -11,7 +11,7 @@ import torch
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import BLOCK_SIZE, MotionField, block_grid
-from fluxshard_core.reuse.remap import FeatureRemap, Level
+from fluxshard_core.reuse.remap import FeatureRemap, Int16, Level
 from fluxshard_core.sparse.active import Blocks, Bool
 from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.block_pass import BlockPass
@@ -64,13 +64,16 @@ class FrameRun:
     """What one frame produced.
 
     ``outputs``: one ``(1, C, H, W)`` tensor (channels-last in memory) per output of the plan, or
-    whatever shape an island gave, owned by the caller. ``executed``: multiply-accumulates really
+    whatever shape an island gave, owned by the caller. ``offsets``: per output the quarter pixels
+    ``(2, H, W)`` int16 ``(dy, dx)`` that the content of each cell still has to move, None where
+    all is in its place. ``executed``: multiply-accumulates really
     done, tile rounding, batch padding and dense islands included. ``recomputed``: per level the
     cells ``(H, W)`` computed in every map. ``dense_reason``: why the whole frame was computed, or
     empty.
     """
 
     outputs: tuple[torch.Tensor, ...]
+    offsets: tuple[Int16 | None, ...]
     executed: int
     dense: int
     recomputed: Mapping[Level, Bool]
@@ -263,7 +266,13 @@ class Executor:
 
     def _result(self, executed: int, recomputed: Mapping[Level, Bool], reason: str) -> FrameRun:
         outputs = tuple(self._output(name) for name in self.plan.outputs)
-        return FrameRun(outputs, executed, self._dense_cost, recomputed, reason)
+        offsets = tuple(self._offset(name, reason) for name in self.plan.outputs)
+        return FrameRun(outputs, offsets, executed, self._dense_cost, recomputed, reason)
+
+    def _offset(self, name: str, dense_reason: str) -> Int16 | None:
+        if dense_reason or self.options.mode != "block" or name not in self.network.level:
+            return None
+        return self.scheduler.remainder(self.network.level[name])
 
     def _output(self, name: str) -> torch.Tensor:
         if name in self.network.level:

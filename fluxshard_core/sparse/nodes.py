@@ -9,6 +9,8 @@ from typing import Literal
 
 import torch
 
+from fluxshard_core.reuse.remap import Level
+
 PointwiseKind = Literal[
     "relu", "silu", "sigmoid", "tanh", "leaky_relu", "hardswish", "hardsigmoid", "relu6", "gelu"
 ]
@@ -35,7 +37,8 @@ class TensorSpec:
 
     ``stride`` is the cumulative stride (pixels of the input per cell); 0 marks a tensor without
     spatial meaning (a pooled vector), which only islands produce and only islands or outputs read.
-    ``cache`` and ``cache_reason`` are filled in by :meth:`Plan.assemble`.
+    ``branch`` names the head or shape branch it belongs to (``reuse/level_keys.py``), 0 is the
+    trunk. ``branch``, ``cache`` and ``cache_reason`` are filled in by :meth:`Plan.assemble`.
     """
 
     name: str
@@ -43,6 +46,7 @@ class TensorSpec:
     height: int
     width: int
     stride: int
+    branch: int = 0
     cache: CacheNeed = CacheNeed.NEVER
     cache_reason: str = ""
 
@@ -50,6 +54,11 @@ class TensorSpec:
     def cells(self) -> int:
         """Number of spatial positions."""
         return self.height * self.width
+
+    @property
+    def level(self) -> Level:
+        """What it shares with all maps that are moved and recomputed together."""
+        return Level(self.stride, self.height, self.width, self.branch)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fluxshard_core.errors import InputError
+from fluxshard_core.sparse.branches import find_branches
 from fluxshard_core.sparse.nodes import (
     Activation,
     Binary,
@@ -85,6 +86,8 @@ class Plan:
             raise PlanError(f"tensors without a description: {', '.join(missing)}")
         if unwritten := sorted(set(outputs) - written):
             raise PlanError(f"outputs that no operator writes: {', '.join(unwritten)}")
+        branches = find_branches(specs, nodes, outputs)
+        specs = {name: replace(spec, branch=branches.get(name, 0)) for name, spec in specs.items()}
         needs = _cache_needs(specs, nodes, inputs, outputs)
         marked = {
             name: replace(spec, cache=needs[name][0], cache_reason=needs[name][1])
@@ -99,6 +102,12 @@ class Plan:
     def strides(self) -> tuple[int, ...]:
         """The levels (cumulative strides) of the plan, finest first."""
         return tuple(sorted({spec.stride for spec in self.tensors.values() if spec.stride}))
+
+    @property
+    def level_keys(self) -> tuple[int, ...]:
+        """What sets of critical blocks are named by: the strides, then the branches."""
+        branches = {spec.branch for spec in self.tensors.values() if spec.branch}
+        return (*self.strides, *sorted(branches))
 
     def multiply_accumulates(self, node: Node) -> int:
         """Multiply-accumulates of ``node`` in a dense run."""
@@ -183,6 +192,9 @@ def _cache_needs(
             group[name] = name if reason or len(groups) > 1 else groups.copy().pop()
             if isinstance(node, DenseIsland) and specs[name].stride:
                 always.setdefault(name, "written by a dense island")
+        for name in node.inputs:
+            if specs[name].branch != specs[node.outputs[0]].branch:
+                always.setdefault(name, "read by a branch")
     for name in outputs:
         if specs[name].stride:
             always.setdefault(name, "output")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fluxshard_core.motion.field import MotionField
-from fluxshard_core.reuse.remap import FeatureRemap, Level, LevelMotion
+from fluxshard_core.reuse.remap import FeatureRemap, Int16, Level, LevelMotion
 from fluxshard_core.sparse.active import Blocks, Bool, requested_tiles, with_lost_cells
 from fluxshard_core.sparse.nodes import CacheNeed, DenseIsland
 from fluxshard_core.sparse.plan import Plan
@@ -67,6 +67,10 @@ class BlockScheduler:
         """All cached cells are where they belong: a dense run, or none yet."""
         self._remap.reset()
 
+    def remainder(self, level: Level) -> Int16 | None:
+        """Return what the cells of a level still have to move, as :class:`LevelMotion` has it."""
+        return self._remap.remainder(level)
+
     def follow(self, motion: MotionField) -> dict[Level, LevelMotion]:
         """Return where every level's cached cells are, ``motion`` counted since the last run."""
         return self._remap.follow(motion)
@@ -119,7 +123,7 @@ class BlockScheduler:
 def _moving_levels(plan: Plan) -> set[Level]:
     """Levels with a cached map other than the input, which every frame replaces whole."""
     return {
-        Level(spec.stride, spec.height, spec.width)
+        spec.level
         for name, spec in plan.tensors.items()
         if spec.stride and spec.cache is CacheNeed.ALWAYS and name not in plan.inputs
     }
@@ -134,6 +138,5 @@ def _costs(plan: Plan) -> tuple[dict[Level, int], int]:
             fixed += node.multiply_accumulates
         else:
             spec = plan.tensors[node.output]
-            level = Level(spec.stride, spec.height, spec.width)
-            by_level[level] = by_level.get(level, 0) + plan.multiply_accumulates(node)
+            by_level[spec.level] = by_level.get(spec.level, 0) + plan.multiply_accumulates(node)
     return by_level, fixed

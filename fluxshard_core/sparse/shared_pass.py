@@ -125,6 +125,8 @@ class SharedPass:
         return JoinedStore([network.cache[name] for network in self._networks], self._scratch)
 
     def _read(self, name: str, tiles: JoinedTiles) -> torch.Tensor:
+        if self._binding.grid_of(name) != tiles.grid:  # other tiles of it are at hand, if any
+            return self._joined(name).read(tiles)
         value = self._values.get(name)
         if value is None:
             value = self._values[name] = self._joined(name).read(tiles)

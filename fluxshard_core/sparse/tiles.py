@@ -208,9 +208,7 @@ def default_tile_size(stride: int) -> int:
 
 def tile_grids(plan: Plan, tile_sizes: Mapping[int, int]) -> dict[Level, TileGrid]:
     """Return the grid of every level of ``plan``; ``tile_sizes`` overrides cells a side."""
-    levels = {
-        Level(spec.stride, spec.height, spec.width) for spec in plan.tensors.values() if spec.stride
-    }
+    levels = {spec.level for spec in plan.tensors.values() if spec.stride}
     return {
         level: TileGrid(level, tile_sizes.get(level.stride, default_tile_size(level.stride)))
         for level in levels
