@@ -58,6 +58,12 @@ class Proposal:
             return self.blocks
         return {key: np.ones_like(blocks) for key, blocks in self.blocks.items()}
 
+    @property
+    def whole(self) -> Bool:
+        """The blocks ``(rows, cols)`` computed anew at every level: nothing of them moves."""
+        everywhere: Bool = np.logical_and.reduce(list(self.levels.values()))
+        return everywhere
+
     def composed(self, image: UInt8) -> UInt8:
         """Return ``image`` as an endpoint sees it that gets only the critical blocks."""
         return image if self.dense_reason else self.reference.composed(image, self.critical)

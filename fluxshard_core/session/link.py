@@ -104,7 +104,7 @@ class CloudLink:
                 shards=shards,
                 motion=None
                 if proposal.first
-                else motion_packing.without(proposal.motion, proposal.critical),
+                else motion_packing.without(proposal.motion, proposal.whole),
                 critical={} if proposal.first else proposal.levels,
             )
         try:
