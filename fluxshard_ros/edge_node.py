@@ -23,6 +23,7 @@ from fluxshard_core.offload.latency_profile import LatencyProfile
 from fluxshard_core.offload.security import ClientSecurity
 from fluxshard_core.offload.transport import Transport
 from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.reuse.profile import ReuseProfile
 from fluxshard_core.session import EdgeSession, SessionConfig
 from fluxshard_core.session.config import AUTO_CODEC, PROXY_CODECS, Profiles
 from fluxshard_core.timing import StageTimer
@@ -74,6 +75,11 @@ PARAMETERS = (
         dynamic=True,
     ),
     ParameterSpec(
+        "reuse_profile",
+        "",
+        "Reuse profile of the model (fluxshard calibrate); empty for the built-in policy",
+    ),
+    ParameterSpec(
         "motion",
         "encoder",
         "Where block motion comes from: x264 on the frames, a search, or nowhere",
@@ -122,10 +128,15 @@ def _session_config(values: Mapping[str, Any]) -> SessionConfig:
         values["iou"],
         values["cloud_timeout"],
         reuse=ReuseConfig() if values["reuse"] else None,
+        reuse_profile=_reuse_profile(values["reuse_profile"]),
         motion=values["motion"],
         codec=values["codec"],
         profiles=_profiles(values),
     )
+
+
+def _reuse_profile(file: str) -> ReuseProfile | None:
+    return ReuseProfile.load(Path(file)) if file else None
 
 
 def _profiles(values: Mapping[str, Any]) -> Profiles | None:

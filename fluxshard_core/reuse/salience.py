@@ -78,7 +78,7 @@ class Salience:
     """Past results that follow the motion and outlive a few frames without a result."""
 
     def __init__(self, config: ReuseConfig) -> None:
-        self._config = config
+        self.config = config
         self.reset()
 
     def reset(self) -> None:
@@ -91,7 +91,7 @@ class Salience:
 
     def blocks(self, rows: int, cols: int) -> SalientBlocks:
         """Return what the objects that are due ask of each block; they are then no longer stale."""
-        config = self._config
+        config = self.config
         confidence = np.zeros((rows, cols), dtype=np.float32)
         size = np.full((rows, cols), np.inf, dtype=np.float32)
         ease = np.ones((rows, cols), dtype=np.float32)
@@ -122,21 +122,21 @@ class Salience:
             raise InputError(f"{len(scores)} scores, but boxes {boxes.shape}; one of each a result")
         past = np.array([one.box for one in self.objects], dtype=np.float32).reshape(-1, 4)
         same = _iou(past, boxes) >= SAME_OBJECT_IOU
-        same &= scores >= self._config.salience_threshold
-        found, decay = [], self._config.trust_decay
-        for index in np.flatnonzero(scores >= self._config.salience_threshold).tolist():
+        same &= scores >= self.config.salience_threshold
+        found, decay = [], self.config.trust_decay
+        for index in np.flatnonzero(scores >= self.config.salience_threshold).tolist():
             known = [one for one, met in zip(self.objects, same[:, index], strict=True) if met]
             score = float(scores[index])
             trust = max([score, *(one.trust * decay for one in known)])
             held = max((one.steady for one in known), default=0.0)
-            stale = max((one.stale for one in known), default=self._config.weak_interval)
+            stale = max((one.stale for one in known), default=self.config.weak_interval)
             steady = min(score, (held + score) / 2)
             found.append(SalientObject(boxes[index], trust, steady, stale=stale))
         unexplained = (one for one, met in zip(self.objects, same, strict=True) if not met.any())
         kept = (
             replace(one, trust=one.trust * decay, steady=0.0, unseen=one.unseen + 1)
             for one in unexplained
-            if one.unseen < self._config.persistence
+            if one.unseen < self.config.persistence
         )
         self.objects = (*found, *kept)
 

@@ -14,6 +14,7 @@ from fluxshard_core.offload.latency_profile import LatencyProfile
 from fluxshard_core.offload.proxy import H264
 from fluxshard_core.offload.shard_codec import CODECS as STILL_CODECS
 from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.reuse.profile import ReuseProfile
 from fluxshard_core.sparse.executor import ExecutorOptions
 
 Path = Literal["edge", "cloud", "auto"]
@@ -35,11 +36,12 @@ class SessionConfig:
     """How a session infers.
 
     ``path``: on which side. ``cloud_timeout_s`` is a frame's deadline on the way to the cloud.
-    ``reuse`` says what may stay slightly old; None computes every frame whole. ``motion`` is where
-    the motion comes from, ``codec`` how blocks travel (``auto``: whichever is soonest there) and
-    ``quality`` the codec's own measure of it. With ``profiles`` the ``auto`` path expects of each
-    side what they say, without it learns from what either side took. ``executor`` are the edge's
-    own options, in block mode; the cloud's are the defaults.
+    ``reuse`` says what may stay slightly old; None computes every frame whole. A calibrated
+    ``reuse_profile`` takes its place, by how much the scene moves. ``motion`` is where the motion
+    comes from, ``codec`` how blocks travel (``auto``: whichever is soonest there) and ``quality``
+    the codec's own measure of it. With ``profiles`` the ``auto`` path expects of each side what
+    they say, without it learns from what either side took. ``executor`` are the edge's own
+    options, in block mode; the cloud's are the defaults.
     """
 
     path: Path = "edge"
@@ -47,6 +49,7 @@ class SessionConfig:
     iou: float = DEFAULT_IOU
     cloud_timeout_s: float = 2.0
     reuse: ReuseConfig | None = field(default_factory=ReuseConfig)
+    reuse_profile: ReuseProfile | None = None
     motion: str = "encoder"
     codec: str = "raw"
     quality: float | None = None
@@ -68,6 +71,12 @@ class SessionConfig:
                 raise InputError(f"{name} is {getattr(self, name)}; it must lie in [0, 1]")
         if self.cloud_timeout_s <= 0:
             raise InputError(f"cloud_timeout_s is {self.cloud_timeout_s}; it must be positive")
+
+    def reuse_at(self, motion: float) -> ReuseConfig | None:
+        """Return the policy for a scene that moves by so many pixels a frame."""
+        if self.reuse is None or self.reuse_profile is None:
+            return self.reuse
+        return self.reuse_profile.config_for(motion)
 
     @property
     def decode_confidence(self) -> float:

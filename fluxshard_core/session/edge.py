@@ -20,6 +20,7 @@ from fluxshard_core.offload.dispatcher import Decision, Dispatcher
 from fluxshard_core.offload.latency_model import LatencyModel, Workload
 from fluxshard_core.offload.messages import InferenceResult
 from fluxshard_core.offload.transport import LinkError, Transport
+from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.session.config import FrameResult, SessionConfig, Side
 from fluxshard_core.session.engine import Engine
 from fluxshard_core.session.link import CloudLink
@@ -45,6 +46,9 @@ class EdgeSession:
         self.config = config or SessionConfig()
         if transport is None and self.config.path == "cloud":
             raise InputError("path is 'cloud', but the session has no transport to reach one")
+        if self.config.reuse_profile is not None:
+            detector = self.engine.detector
+            self.config.reuse_profile.check_model(str(detector.name), detector.model_hash)
         self._transport = transport
         self._session = secrets.token_hex(8)
         self._link = CloudLink(transport, self._session) if transport is not None else None
@@ -120,6 +124,11 @@ class EdgeSession:
                 self._link.start_anew()
         return self._state
 
+    @property
+    def _reuse(self) -> ReuseConfig | None:
+        assert self._state is not None
+        return self.config.reuse_at(self._state.motion)
+
     def _new_dispatcher(self) -> Dispatcher:
         profiles = self.config.profiles
         if profiles is None or self._link is None:
@@ -137,8 +146,8 @@ class EdgeSession:
         """Return what the frame would ask of either side."""
         assert self._link is not None
         assert self._state is not None
-        edge = self._state.propose("edge", image, self.config.reuse)
-        cloud = self._state.propose("cloud", image, self.config.reuse)
+        edge = self._state.propose("edge", image, self._reuse)
+        cloud = self._state.propose("cloud", image, self._reuse)
         blocks = int(np.count_nonzero(cloud.critical))
         return Workload(
             edge.schedule.compute_ratio,
@@ -155,7 +164,7 @@ class EdgeSession:
         assert self._state is not None
         start = perf_counter()
         with timer.stage("candidates"):
-            proposal = self._state.propose("edge", image, self.config.reuse)
+            proposal = self._state.propose("edge", image, self._reuse)
             seen = proposal.composed(image)
         endpoint = self._state.endpoint("edge")
         try:
@@ -195,7 +204,7 @@ class EdgeSession:
         assert self._state is not None
         start, epoch = perf_counter(), self._link.epoch
         with timer.stage("candidates"):
-            proposal = self._state.propose("cloud", image, self.config.reuse)
+            proposal = self._state.propose("cloud", image, self._reuse)
         try:
             exchange = self._link.infer(
                 result, proposal, image, letterbox, self.detector.model_hash, self.config, timer

@@ -12,6 +12,7 @@ from fluxshard_core.motion.field import BLOCK_SIZE
 from fluxshard_core.motion.source import ImageSource
 from fluxshard_core.reuse.completion import completed
 from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.reuse.profile import MotionIntensity
 from fluxshard_core.reuse.salience import Salience, SalientBlocks
 from fluxshard_core.session.config import SessionConfig, Side
 from fluxshard_core.session.endpoint import Endpoint, Proposal
@@ -35,6 +36,7 @@ class RobotState:
         self._source: ImageSource = open_source(config.motion)
         self._salience = Salience(config.reuse or ReuseConfig())
         self._salient: SalientBlocks | None = None
+        self._intensity = MotionIntensity()
         self._proposals: dict[Side, Proposal] = {}
         self._endpoints: dict[Side, Endpoint] = {}
         self._executor: Executor | None = None
@@ -49,15 +51,22 @@ class RobotState:
     def follow(self, image: UInt8) -> None:
         """Take in the motion of a new frame ``(H, W, 3)`` uint8."""
         step = completed(self._source.next(image).field)
+        self._intensity.observe(step)
         self._salience.follow(step)
         self._salient = None
         self._proposals = {}
         for endpoint in self._endpoints.values():
             endpoint.absorb(step)
 
+    @property
+    def motion(self) -> float:
+        """How much the scene has been moving, in pixels a frame."""
+        return self._intensity.value
+
     def propose(self, side: Side, image: UInt8, config: ReuseConfig | None) -> Proposal:
         """Return what the frame just followed makes critical on one side."""
         if self._salient is None:
+            self._salience.config = config or self._salience.config
             rows, cols = self.size[0] // BLOCK_SIZE, self.size[1] // BLOCK_SIZE
             self._salient = self._salience.blocks(rows, cols)
         if side not in self._proposals:

@@ -20,7 +20,9 @@ from fluxshard_core.offload.client import TcpTransport
 from fluxshard_core.offload.latency_profile import LatencyProfile
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.offload.server import InferenceServer
+from fluxshard_core.reuse.calibration import Found, Measured
 from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.reuse.profile import MotionBin, ReuseProfile
 from fluxshard_core.session import CloudSession, EdgeSession, Engine, SessionConfig
 from fluxshard_core.session.config import Profiles
 
@@ -264,3 +266,20 @@ def test_profiles_place_frames_and_both_expectations_are_told(engine: Engine) ->
                     assert result.decision.edge_ms > 0
                     assert result.decision.cloud_ms > 0
                     assert result.realised_ms > 0
+
+
+def test_a_reuse_profile_takes_the_place_of_the_policy(engine: Engine) -> None:
+    detector = engine.detector
+    nothing_kept = ReuseConfig(background_threshold=0.0, new_reach=0)
+    found = Found(nothing_kept, Measured(1.0, 0.0, 1.0), ())
+    calibrated = ReuseProfile(
+        str(detector.name), detector.model_hash, (160, 224), 0.03, 0, "", (MotionBin(0, (), found),)
+    )
+    still = [Frame(SCENE.render(0)), Frame(SCENE.render(0) ^ 1), Frame(SCENE.render(0))]
+    usual = [EdgeSession(engine, config("edge")).process(frame) for frame in still[:1]]
+    session = EdgeSession(engine, config("edge", reuse_profile=calibrated))
+    results = [session.process(frame) for frame in still]
+    assert results[2].compute_ratio == usual[0].compute_ratio == 1.0
+    other = replace(calibrated, model_hash="0" * 64)
+    with pytest.raises(InputError, match="calibrate it"):
+        EdgeSession(engine, config("edge", reuse_profile=other))
