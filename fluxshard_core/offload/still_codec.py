@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.offload.mosaic import from_mosaic, mosaic_grid, to_mosaic
@@ -21,9 +24,14 @@ _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 class StillCodec(ABC):
-    """One file format; ``quality`` 1 to 100 is its own, and only the encoder needs it."""
+    """One file format; ``quality`` 1 to 100 is its own, and only the encoder needs it.
+
+    ``reader`` opens it: ``Image.open`` would do, had ultralytics not replaced it with a function
+    that looks for another package when a file is damaged.
+    """
 
     format: ClassVar[str]
+    reader: ClassVar[type[ImageFile]]
     options: ClassVar[dict[str, Any]]
 
     def __init__(self, quality: int) -> None:
@@ -57,7 +65,7 @@ class StillCodec(ABC):
     def _decode(self, data: bytes, width: int, height: int) -> UInt8:
         try:
             self._check_header(data, (width, height))
-            with Image.open(io.BytesIO(data), formats=[self.format]) as file:
+            with self.reader(io.BytesIO(data)) as file:
                 if file.size != (width, height) or file.mode != "RGB":
                     raise InputError(f"{file.mode} mosaic of {file.size}, not {(width, height)}")
                 return np.asarray(file, dtype=np.uint8)
@@ -73,6 +81,7 @@ class JpegCodec(StillCodec):
     """JPEG with chroma halved both ways: a 16-pixel block is exactly one coded unit."""
 
     format = "JPEG"
+    reader = JpegImageFile
     options: ClassVar[dict[str, Any]] = {"subsampling": "4:2:0", "optimize": True}
 
     def __init__(self, quality: int = 75) -> None:
@@ -86,6 +95,7 @@ class WebpCodec(StillCodec):
     """Lossy WebP, a single VP8 key frame."""
 
     format = "WEBP"
+    reader = WebPImageFile
     options: ClassVar[dict[str, Any]] = {"method": 2}
 
     def __init__(self, quality: int = 75) -> None:

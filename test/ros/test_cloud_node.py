@@ -39,7 +39,8 @@ class Robot:
         self._publisher = observer.create_publisher(Image, "image", CAMERA)
         self.stats = observer.collect(FrameStats, "frame_stats", RESULTS)
         self.detections = observer.collect(Detection2DArray, "detections", RESULTS)
-        start_node("edge_node", **MODEL, confidence=0.05, **parameters)
+        # Without reuse: what the cloud computed and what the edge did must be the same numbers.
+        start_node("edge_node", **MODEL, confidence=0.05, reuse=False, **parameters)
         observer.spin_until(lambda: self._publisher.get_subscription_count() == 1)
 
     def see(self) -> FrameStats:

@@ -99,7 +99,7 @@ def test_maps_of_other_levels_are_refused(
         block_maps.unpack(packed, frame.letterbox, 16, strides)
 
 
-@pytest.mark.parametrize("strides", [(0,), (65,), (-8,), tuple(range(1, 10))])
+@pytest.mark.parametrize("strides", [(0,), (193,), (-8,), tuple(range(1, 18))])
 def test_strides_no_network_has_are_refused(strides: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"stride|levels"):
         validation.check_strides(strides)
