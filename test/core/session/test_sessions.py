@@ -47,6 +47,12 @@ def engine(detector: Detector) -> Engine:
     return Engine(detector)
 
 
+@pytest.fixture(scope="module")
+def cloud_engine(detector: Detector) -> Engine:
+    """For a server in this process: what an engine makes runs on one thread at a time."""
+    return Engine(detector)
+
+
 def config(path: str, **changes: object) -> SessionConfig:
     return replace(SessionConfig(confidence=0.05, cloud_timeout_s=30.0), path=path, **changes)
 
@@ -67,8 +73,10 @@ def request(detector: Detector, image: np.ndarray) -> ShardFrame:
 
 
 @pytest.mark.parametrize("reuse", [ReuseConfig(), None], ids=["reuse", "dense"])
-def test_edge_and_cloud_find_the_same(engine: Engine, reuse: ReuseConfig | None) -> None:
-    with InferenceServer(CloudService(Engine(engine.detector)).handle) as server:
+def test_edge_and_cloud_find_the_same(
+    engine: Engine, reuse: ReuseConfig | None, cloud_engine: Engine
+) -> None:
+    with InferenceServer(CloudService(cloud_engine).handle) as server:
         transport = TcpTransport("127.0.0.1", server.port)
         local = EdgeSession(engine, config("edge", reuse=reuse))
         with EdgeSession(engine, config("cloud", reuse=reuse), transport) as remote:
@@ -148,43 +156,45 @@ def test_after_a_pause_the_cloud_is_sent_what_it_missed(engine: Engine) -> None:
     assert ("cloud", "first frame") not in paths[1:]
 
 
-def test_the_edge_finishes_the_frame_when_nobody_answers(detector: Detector) -> None:
+def test_the_edge_finishes_the_frame_when_nobody_answers(
+    engine: Engine, cloud_engine: Engine
+) -> None:
     frame = SCENE.render(0)
-    with InferenceServer(CloudService(detector).handle) as server:
+    with InferenceServer(CloudService(cloud_engine).handle) as server:
         port = server.port
-    expected = EdgeSession(detector, config("edge")).process(Frame(frame)).detections
-    with EdgeSession(detector, config("cloud"), TcpTransport("127.0.0.1", port)) as session:
+    expected = EdgeSession(engine, config("edge")).process(Frame(frame)).detections
+    with EdgeSession(engine, config("cloud"), TcpTransport("127.0.0.1", port)) as session:
         result = session.process(Frame(frame))
     assert (result.path, bool(result.fallback_reason)) == ("edge", True)
     assert same(result.detections, expected)
 
 
-def test_the_edge_finishes_the_frame_when_the_answer_is_late(detector: Detector) -> None:
+def test_the_edge_finishes_the_frame_when_the_answer_is_late(engine: Engine) -> None:
     def slow(frame: ShardFrame) -> InferenceResult:
         time.sleep(0.5)
         return InferenceResult.failure(frame, "too late to matter")
 
     with InferenceServer(slow) as server:
         transport = TcpTransport("127.0.0.1", server.port)
-        with EdgeSession(detector, config("cloud", cloud_timeout_s=0.1), transport) as session:
+        with EdgeSession(engine, config("cloud", cloud_timeout_s=0.1), transport) as session:
             result = session.process(Frame(SCENE.render(0)))
     assert result.path == "edge"
     assert "100 ms" in result.fallback_reason
     assert len(result.detections) > 0
 
 
-def test_a_cloud_that_fails_says_why_and_the_edge_finishes(detector: Detector) -> None:
+def test_a_cloud_that_fails_says_why_and_the_edge_finishes(engine: Engine) -> None:
     other = Detector.load("yolo11n-seg", random_seed=1)
     with InferenceServer(CloudService(other).handle) as server:
         transport = TcpTransport("127.0.0.1", server.port)
-        with EdgeSession(detector, config("cloud"), transport) as session:
+        with EdgeSession(engine, config("cloud"), transport) as session:
             result = session.process(Frame(SCENE.render(0)))
     assert result.path == "edge"
     assert "same model and weights" in result.fallback_reason
 
 
-def test_results_follow_their_frames(detector: Detector) -> None:
-    session = EdgeSession(detector, config("edge"))
+def test_results_follow_their_frames(engine: Engine) -> None:
+    session = EdgeSession(engine, config("edge"))
     sizes = [(64, 96), (97, 131), (64, 96)]
     for number, (height, width) in enumerate(sizes):
         image = GeneratedScene(height=height, width=width, count=1).render(0)
@@ -201,9 +211,9 @@ def test_a_configuration_that_cannot_work_is_refused(wrong: dict[str, object]) -
         SessionConfig(**wrong)
 
 
-def test_a_cloud_path_needs_a_transport(detector: Detector) -> None:
+def test_a_cloud_path_needs_a_transport(engine: Engine) -> None:
     with pytest.raises(InputError, match="no transport"):
-        EdgeSession(detector, config("cloud"))
+        EdgeSession(engine, config("cloud"))
 
 
 def test_an_epoch_must_start_with_a_dense_frame(engine: Engine) -> None:
@@ -252,12 +262,14 @@ def profile(detector: Detector, milliseconds: float) -> LatencyProfile:
     )
 
 
-def test_profiles_place_frames_and_both_expectations_are_told(engine: Engine) -> None:
+def test_profiles_place_frames_and_both_expectations_are_told(
+    engine: Engine, cloud_engine: Engine
+) -> None:
     slow, fast = profile(engine.detector, 1e5), profile(engine.detector, 1e-3)
     scene = list(GeneratedScene(height=150, width=200, count=5))
     for edge, cloud, side in ((slow, fast, "cloud"), (fast, slow, "edge")):
         configured = config("auto", codec="auto", profiles=Profiles(edge, cloud))
-        with InferenceServer(CloudService(Engine(engine.detector)).handle) as server:
+        with InferenceServer(CloudService(cloud_engine).handle) as server:
             transport = TcpTransport("127.0.0.1", server.port)
             with EdgeSession(engine, configured, transport) as session:
                 for frame in scene:
