@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 import numpy as np
 import numpy.typing as npt
 
+from fluxshard_core.closing import Closing
 
-class VideoWriter:
+
+class VideoWriter(Closing):
     """Opens ``path`` with the first frame; later frames must have its size.
 
     H.264 in 4:2:0 wants even sides: an odd last row or column is left out.
@@ -39,14 +40,3 @@ class VideoWriter:
         if self.frames:
             self._container.mux(self._stream.encode())
         self._container.close()
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -6,8 +6,8 @@ import concurrent.futures
 import dataclasses
 import threading
 from time import monotonic
-from types import TracebackType
 
+from fluxshard_core.closing import Closing
 from fluxshard_core.offload.addresses import check_port, connect_address
 from fluxshard_core.offload.backoff import Backoff
 from fluxshard_core.offload.circuit_breaker import Circuit, CircuitBreaker
@@ -22,7 +22,7 @@ from fluxshard_core.offload.transport import LinkDown, LinkTimeout, NotSent
 from fluxshard_core.offload.wire import EncodedFrame, encode
 
 
-class TcpTransport:
+class TcpTransport(Closing):
     """A ``Transport`` to an ``InferenceServer``; one is enough for all threads of a process.
 
     Connecting begins at once in the background and goes on for as long as it takes; nothing
@@ -140,14 +140,3 @@ class TcpTransport:
             ) from None
         except concurrent.futures.CancelledError:
             raise LinkDown("the transport was closed while waiting") from None
-
-    def __enter__(self) -> TcpTransport:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -15,6 +15,7 @@ from fluxshard_core.errors import InputError
 from fluxshard_core.offload import limits, shard_codec
 from fluxshard_core.offload.h264_codec import H264Decoder, H264Encoder, H264Options
 from fluxshard_core.offload.messages import BlockShards
+from fluxshard_core.reuse.criterion import composed
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
@@ -62,7 +63,7 @@ class ProxyEncoder:
             return shards, _pasted(moved_proxy, shards)
         if self._stream is None or self._stream.shape != image.shape:
             self._stream = H264Encoder(image.shape[0], image.shape[1], self._options)
-        payload, proxy = self._stream.encode(_composed(image, moved_proxy, critical))
+        payload, proxy = self._stream.encode(composed(moved_proxy, image, critical))
         return BlockShards(ids, H264, payload), proxy
 
 
@@ -97,12 +98,6 @@ def _pasted(moved_proxy: UInt8, shards: BlockShards) -> UInt8:
     proxy = moved_proxy.copy()
     shard_codec.decode_into(proxy, shards)
     return proxy
-
-
-def _composed(image: UInt8, moved_proxy: UInt8, critical: Bool) -> UInt8:
-    side = limits.BLOCK_SIZE
-    pixels = critical.repeat(side, axis=0).repeat(side, axis=1)
-    return np.where(pixels[..., None], image, moved_proxy)
 
 
 def _check_inputs(image: UInt8, moved_proxy: UInt8, critical: Bool) -> None:

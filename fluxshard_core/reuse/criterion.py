@@ -43,6 +43,15 @@ def block_difference(image: UInt8, reference: UInt8) -> Float32:
     return mean
 
 
+def composed(moved: UInt8, image: UInt8, fresh: Bool) -> UInt8:
+    """Return the pixels ``moved`` ``(H, W, 3)`` with those of ``image`` in the blocks ``fresh``
+    ``(rows, cols)``: what an endpoint sees that gets only these blocks of a frame."""
+    pixels = cv2.resize(fresh.astype(np.uint8), moved.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    made = moved.copy()
+    cv2.copyTo(image, pixels, made)
+    return made
+
+
 class PixelReference:
     """The pixels each block's cached features were computed from, moved with the cache.
 
@@ -91,15 +100,6 @@ class PixelReference:
         if shift.any():
             after.image = self._moved_pixels(shift)
         return after, lost
-
-    def composed(self, image: UInt8, fresh: Bool) -> UInt8:
-        """Return these pixels with those of ``image`` in the blocks ``fresh`` ``(rows, cols)``."""
-        pixels = cv2.resize(
-            fresh.astype(np.uint8), self.image.shape[1::-1], interpolation=cv2.INTER_NEAREST
-        )
-        made = self.image.copy()
-        cv2.copyTo(image, pixels, made)
-        return made
 
     def take(
         self, image: UInt8, fresh: Bool, levels: Mapping[int, Bool] = MappingProxyType({})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -69,8 +69,3 @@ class FreshnessUpdater:
             cells = chosen.reshape(height, width)
             blocks = cells.repeat(self._side, axis=0).repeat(self._side, axis=1)
             yield dict.fromkeys(self._keys, np.ascontiguousarray(blocks[:rows, :cols]))
-
-
-def blocks_of(piece: Mapping[int, Bool]) -> Bool:
-    """Return the blocks ``(rows, cols)`` whose pixels a piece needs: those of its finest level."""
-    return piece[min(piece)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 from time import monotonic, perf_counter
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
+from fluxshard_core.closing import Closing
 from fluxshard_core.errors import InputError
 from fluxshard_core.frame import Frame
 from fluxshard_core.models.detections import Detections
@@ -30,7 +30,7 @@ from fluxshard_core.timing import StageTimer
 UInt8 = npt.NDArray[np.uint8]
 
 
-class EdgeSession:
+class EdgeSession(Closing):
     """Infers each frame on this machine or, through ``transport``, in the cloud.
 
     ``config`` may be exchanged between two frames.
@@ -103,17 +103,6 @@ class EdgeSession:
         """Close the transport; further calls do nothing."""
         if self._transport is not None:
             self._transport.close()
-
-    def __enter__(self) -> EdgeSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _state_for(self, image: UInt8) -> RobotState:
         """Return what is remembered of frames of this size; another size starts anew."""

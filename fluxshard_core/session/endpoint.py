@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fluxshard_core.motion.accumulation import MotionAccumulator
 from fluxshard_core.motion.field import BLOCK_SIZE, MotionField
 from fluxshard_core.reuse.config import ReuseConfig
-from fluxshard_core.reuse.criterion import PixelReference
+from fluxshard_core.reuse.criterion import PixelReference, composed
 from fluxshard_core.reuse.policy import critical_blocks
 from fluxshard_core.reuse.salience import SalientBlocks
 from fluxshard_core.sparse.schedule import BlockScheduler, Schedule
@@ -66,7 +66,9 @@ class Proposal:
 
     def composed(self, image: UInt8) -> UInt8:
         """Return ``image`` as an endpoint sees it that gets only the critical blocks."""
-        return image if self.dense_reason else self.reference.composed(image, self.critical)
+        if self.dense_reason:
+            return image
+        return composed(self.reference.image, image, self.critical)
 
 
 class Endpoint:

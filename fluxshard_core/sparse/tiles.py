@@ -166,11 +166,6 @@ class TileSet:
         height, width = self.grid.tile_shape
         return self.n * height * width
 
-    @property
-    def is_everything(self) -> bool:
-        """Whether the set is the whole grid."""
-        return self.count == self.grid.count
-
     def shared(self, key: object, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Return the index tensor named ``key``, computing it the first time."""
         found = self._shared.get(key)

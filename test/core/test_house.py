@@ -12,7 +12,7 @@ CORE = ROOT / "fluxshard_core"
 # From the foundation up: a room may import the rooms before it, and itself.
 FLOORS = (
     ("errors",),
-    ("frame", "newest", "timing", "pixel_formats"),
+    ("closing", "frame", "newest", "timing", "pixel_formats"),
     ("motion",),
     ("reuse",),
     ("sparse",),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from types import TracebackType
 
+from fluxshard_core.closing import Closing
 from fluxshard_core.errors import FluxShardError
 
 EDGE_ADDRESS, CLOUD_ADDRESS = "10.213.77.1", "10.213.77.2"
@@ -22,7 +22,7 @@ class NetlabError(FluxShardError):
     """The link cannot be made or shaped."""
 
 
-class ShapedLink:
+class ShapedLink(Closing):
     """The namespaces ``edge`` and ``cloud`` for as long as the block lasts, then nothing of them.
 
     Both directions have the same rate. Use as a context manager.
@@ -41,17 +41,9 @@ class ShapedLink:
         try:
             self._build()
         except BaseException:
-            self._tear_down()
+            self.close()
             raise
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._tear_down()
 
     def shape(self, rate_mbit: float) -> None:
         """Change the rate of both directions from now on."""
@@ -95,7 +87,8 @@ class ShapedLink:
                 "without --delay"
             ) from error
 
-    def _tear_down(self) -> None:
+    def close(self) -> None:
+        """Take both namespaces down, and the cable with them."""
         for name in (self.edge, self.cloud):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 

@@ -7,7 +7,7 @@ import pytest
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import MotionField
-from fluxshard_core.reuse.criterion import PixelReference, block_difference
+from fluxshard_core.reuse.criterion import PixelReference, block_difference, composed
 
 
 def picture(height: int = 64, width: int = 96) -> np.ndarray:
@@ -75,7 +75,7 @@ def test_new_blocks_are_young_and_the_rest_is_not() -> None:
     reference, _ = PixelReference(old).moved(pan(0), frames=3)
     fresh = np.zeros((4, 6), dtype=bool)
     fresh[1, 4] = True
-    reference.take(reference.composed(new, fresh), fresh)
+    reference.take(composed(reference.image, new, fresh), fresh)
     assert (block_difference(new, reference.image) == 0).tolist() == fresh.tolist()
     assert (block_difference(old, reference.image) == 0).tolist() == (~fresh).tolist()
     assert reference.age.tolist() == (3 * (~fresh).astype(int)).tolist()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fluxshard_core.errors import InputError
-from fluxshard_core.reuse.freshness import FreshnessUpdater, blocks_of, staleness
+from fluxshard_core.reuse.freshness import FreshnessUpdater, staleness
 from fluxshard_core.reuse.level_keys import head_key
 
 KEYS = (1, 2, 4, 8, 16, 32, head_key(8))
@@ -26,14 +26,14 @@ def test_the_most_urgent_cell_comes_first_whole_and_at_every_level() -> None:
     updater = FreshnessUpdater(KEYS, piece_blocks=4)
     first, second = islice(updater.pieces(wish_at((5, 3), (0, 0))), 2)
     assert sorted(first) == sorted(KEYS)
-    assert np.argwhere(blocks_of(first)).tolist() == [[4, 2], [4, 3], [5, 2], [5, 3]]
-    assert np.argwhere(blocks_of(second)).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert np.argwhere(first[1]).tolist() == [[4, 2], [4, 3], [5, 2], [5, 3]]
+    assert np.argwhere(second[1]).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
 
 
 def test_pieces_cover_all_that_is_wished_for_once() -> None:
     rng = np.random.default_rng(3)
     wish = (rng.uniform(0, 5, SHAPE) * rng.integers(0, 2, SHAPE)).astype(np.float32)
-    pieces = [blocks_of(piece) for piece in FreshnessUpdater(KEYS, piece_blocks=8).pieces(wish)]
+    pieces = [piece[1] for piece in FreshnessUpdater(KEYS, piece_blocks=8).pieces(wish)]
     covered = np.sum(pieces, axis=0)
     assert covered.max() == 1
     assert (covered[wish > 0] == 1).all()
@@ -49,7 +49,7 @@ def test_a_generator_can_be_dropped_and_a_new_one_starts_from_new_wishes() -> No
     pieces = updater.pieces(wish_at((0, 0), (4, 4)))
     next(pieces)
     pieces.close()
-    assert blocks_of(next(updater.pieces(wish_at((4, 4)))))[4, 4]
+    assert next(updater.pieces(wish_at((4, 4))))[1][4, 4]
 
 
 def test_the_stalest_and_most_salient_ask_loudest_and_new_blocks_for_nothing() -> None:
