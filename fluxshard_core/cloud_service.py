@@ -13,7 +13,7 @@ from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.session import CloudSession, Engine
 from fluxshard_core.session.cloud import Turn, check_model, session_bytes
-from fluxshard_core.sparse.shared_pass import run_together
+from fluxshard_core.sparse.together import run_together
 
 MAX_SESSIONS = 16
 MAX_MEMORY_MB = 4096

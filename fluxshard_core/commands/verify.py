@@ -28,8 +28,8 @@ from fluxshard_core.evaluation.exactness import (
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.models.network import network_input
 from fluxshard_core.motion.encoder import EncoderMotion
+from fluxshard_core.sparse.backends import default_backend
 from fluxshard_core.sparse.capture import capture
-from fluxshard_core.sparse.ops.backend import CpuBackend
 
 
 @click.command(name="verify")
@@ -71,7 +71,7 @@ def command(
     if first is None:
         raise InputError(f"{path} holds no frame")
     plan = capture(detector.network, *first.shape[:2])
-    check = ExactnessCheck(plan, CpuBackend())
+    check = ExactnessCheck(plan, default_backend())
     real, random = Tally(), Tally()
     memory: list[float] = []
     with _progress() as progress:

@@ -15,10 +15,10 @@ from fluxshard_core.models.detector import DEFAULT_IOU, Detector
 from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.models.network import network_input
 from fluxshard_core.offload.latency_profile import LatencyProfile, monotone
+from fluxshard_core.sparse.backends import default_backend
 from fluxshard_core.sparse.bench_scene import BenchScene
 from fluxshard_core.sparse.capture import capture
 from fluxshard_core.sparse.executor import Executor, FrameRun
-from fluxshard_core.sparse.ops.backend import CpuBackend
 
 SHARES: Final = (0.03, 0.06, 0.12, 0.25, 0.4, 0.6, 0.8)
 """Shares of critical blocks measured; one too small for the scene's motion is left out."""
@@ -69,7 +69,7 @@ class _Run:
 
     def __init__(self, detector: Detector, size: tuple[int, int]) -> None:
         self._detector = detector
-        self._executor = Executor(capture(detector.network, *size), CpuBackend())
+        self._executor = Executor(capture(detector.network, *size), default_backend())
         self._scene = BenchScene(*size)
         self._letterbox = Letterbox.fit(*size)
         rng = np.random.default_rng(0)

@@ -17,7 +17,7 @@ from fluxshard_core.reuse.criterion import PixelReference
 from fluxshard_core.session.engine import Engine
 from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.executor import Executor, FrameRun
-from fluxshard_core.sparse.shared_pass import Job, run_together
+from fluxshard_core.sparse.together import Job, run_together
 from fluxshard_core.timing import StageTimer
 
 UInt8 = npt.NDArray[np.uint8]

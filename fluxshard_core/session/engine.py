@@ -6,10 +6,10 @@ from collections import OrderedDict
 from threading import Lock
 
 from fluxshard_core.models.detector import Detector
+from fluxshard_core.sparse.backends import default_backend
 from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.capture import capture
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions
-from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
 
 MAX_SIZES = 8
@@ -26,7 +26,7 @@ class Engine:
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
         # Block mode is not exact, so nothing is gained by checking every form of a convolution.
-        self.backend = CpuBackend(exact=False)
+        self.backend = default_backend(exact=False)
         self._bindings: OrderedDict[tuple[int, int], Binding] = OrderedDict()
         self._preparing = Lock()
 

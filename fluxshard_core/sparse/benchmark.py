@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from fluxshard_core.sparse.active import requested_tiles
+from fluxshard_core.sparse.backends import default_backend
 from fluxshard_core.sparse.bench_scene import BenchScene, LayoutName
 from fluxshard_core.sparse.dense_rivals import dense_rivals
 from fluxshard_core.sparse.executor import Executor
-from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
 
 WARM_UP_FRAMES = 24  # until the batch sizes that the pan brings have been met
@@ -92,7 +92,7 @@ class ExecutorBenchmark:
         with torch.inference_mode(False), torch.no_grad():
             self._rivals = dense_rivals(network.eval(), self._frame, dtype, torch.get_num_threads())
         self._baseline = _status_bytes("VmRSS")
-        self._executor = Executor(plan, CpuBackend(dtype))
+        self._executor = Executor(plan, default_backend(dtype))
         self._frames = 0
 
     @torch.inference_mode()

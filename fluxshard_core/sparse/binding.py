@@ -22,6 +22,7 @@ from fluxshard_core.sparse.operators import (
     Backend,
     IslandOperator,
     PointOperator,
+    Runner,
     WindowOperator,
 )
 from fluxshard_core.sparse.plan import Plan
@@ -80,6 +81,7 @@ class Binding:
         known = {level: level for level in self.grid}  # one object a level: cheap to look up
         self.level = {name: known[spec.level] for name, spec in plan.tensors.items() if spec.stride}
         self.steps = self._bind()
+        self._runners: dict[bool, Runner] = {}
 
     def grid_of(self, name: str) -> TileGrid:
         """Return the tile grid of a tensor's level."""
@@ -87,15 +89,15 @@ class Binding:
 
     def cache_bytes(self, *, filtered: bool = False) -> int:
         """Memory of one endpoint's cache, halo and slack included, without allocating it."""
-        layouts = self._layouts()
+        layouts = self.layouts()
         return sum(
             self.backend.store_bytes(layouts[self.level[spec.name]], spec.channels)
-            for spec in self._cached(filtered)
+            for spec in self.cached(filtered)
         )
 
     def new_cache(self, *, filtered: bool) -> FeatureCache:
         """Allocate one endpoint's cache; ``filtered`` for exact and bounded mode."""
-        layouts = self._layouts()
+        layouts = self.layouts()
         pad_values: dict[str, float] = {}
         ringed = set()
         for step in self.steps:
@@ -105,17 +107,25 @@ class Binding:
                 if Halo.around(self.level[step.source], [reader]) != Halo():
                     ringed.add(step.source)
         cache = FeatureCache(layouts)
-        for spec in self._cached(filtered):
+        for spec in self.cached(filtered):
             layout, pad_value = layouts[self.level[spec.name]], pad_values.get(spec.name, 0.0)
             store = self.backend.store(layout, spec.channels, pad_value)
             cache.add(spec.name, store, ringed=spec.name in ringed)
         return cache
 
-    def _cached(self, filtered: bool) -> list[TensorSpec]:
+    def runner(self, *, filtered: bool) -> Runner:
+        """Return what runs whole frames, made once."""
+        if filtered not in self._runners:
+            self._runners[filtered] = self.backend.runner(self, filtered=filtered)
+        return self._runners[filtered]
+
+    def cached(self, filtered: bool) -> list[TensorSpec]:
+        """Return the tensors that are kept between frames; ``filtered`` as for a cache."""
         wanted = {CacheNeed.ALWAYS, CacheNeed.FILTERED} if filtered else {CacheNeed.ALWAYS}
         return [spec for spec in self.plan.tensors.values() if spec.stride and spec.cache in wanted]
 
-    def _layouts(self) -> dict[Level, LevelLayout]:
+    def layouts(self) -> dict[Level, LevelLayout]:
+        """Return a new layout of every level: as those of any cache but for the origin."""
         readers: dict[Level, list[tuple[Patch, TileGrid]]] = {level: [] for level in self.grid}
         for step in self.steps:
             if isinstance(step, WindowStep):

@@ -6,6 +6,7 @@ import torch
 
 from fluxshard_core.sparse.binding import IslandStep, WindowStep
 from fluxshard_core.sparse.network import Network
+from fluxshard_core.sparse.operators import WholeWindowOperator
 
 
 def run_dense(network: Network, image: torch.Tensor) -> None:
@@ -15,6 +16,7 @@ def run_dense(network: Network, image: torch.Tensor) -> None:
     _keep(network, values, source, image)
     for step in network.steps:
         if isinstance(step, WindowStep):
+            assert isinstance(step.operator, WholeWindowOperator)
             store = network.cache[step.source]
             _keep(network, values, step.output, step.operator.dense(values[step.source], store))
         elif isinstance(step, IslandStep):

@@ -14,8 +14,6 @@ from fluxshard_core.motion.field import BLOCK_SIZE, MotionField, block_grid
 from fluxshard_core.reuse.remap import FeatureRemap, Int16, Level
 from fluxshard_core.sparse.active import Blocks, Bool
 from fluxshard_core.sparse.binding import Binding
-from fluxshard_core.sparse.block_pass import BlockPass
-from fluxshard_core.sparse.dense_pass import run_dense
 from fluxshard_core.sparse.filtered_pass import FilteredPass
 from fluxshard_core.sparse.network import Network
 from fluxshard_core.sparse.operators import Backend
@@ -219,7 +217,7 @@ class Executor:
         return done
 
     def _run_dense(self, frame: torch.Tensor, reason: str) -> FrameRun:
-        run_dense(self.network, self.network.backend.image(frame))
+        self.network.runner.dense(self.network, self.network.backend.image(frame))
         self._forget_remainders()
         everything = self.scheduler.dense(reason).recomputed
         return self._result(self._dense_cost, everything, reason)
@@ -227,12 +225,10 @@ class Executor:
     def _run_blocks(self, frame: torch.Tensor, schedule: Schedule) -> FrameRun:
         if schedule.dense_reason:
             return self._run_dense(frame, schedule.dense_reason)
-        grid = self.network.grid
-        tiles = {level: grid[level].select(on) for level, on in schedule.active.items()}
         self._move(schedule)
-        frame_pass = BlockPass(self.network, tiles)
-        frame_pass.run(frame.permute(0, 2, 3, 1))
-        return self.finish(schedule, frame_pass.executed)
+        image = frame.permute(0, 2, 3, 1)
+        (executed,) = self.network.runner.blocks([self.network], [image], [schedule])
+        return self.finish(schedule, executed)
 
     def _move(self, schedule: Schedule) -> None:
         for level, motion in schedule.moved.items():

@@ -39,6 +39,11 @@ class FeatureCache:
     def __getitem__(self, name: str) -> FeatureStore:
         return self._stores[name]
 
+    def place(self, level: Level) -> tuple[int, int]:
+        """Return where the maps of a level begin in their buffers, and their pitch, in cells."""
+        layout = self._layouts[level]
+        return layout.origin, layout.pitch
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the cached tensors."""

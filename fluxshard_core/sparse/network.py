@@ -20,6 +20,7 @@ class Network:
         self.grid = binding.grid
         self.steps = binding.steps
         self.cache = binding.new_cache(filtered=filtered)
+        self.runner = binding.runner(filtered=filtered)
         self.vectors: dict[str, torch.Tensor] = {}
         """Tensors without spatial meaning, kept because an island may not run again."""
 

@@ -6,7 +6,8 @@ and dtype both forms of an operator must agree bit for bit on every cell they sh
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
@@ -15,6 +16,11 @@ from fluxshard_core.sparse.nodes import DenseIsland, Node
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
+
+if TYPE_CHECKING:
+    from fluxshard_core.sparse.binding import Binding
+    from fluxshard_core.sparse.network import Network
+    from fluxshard_core.sparse.schedule import Schedule
 
 
 class TileSource(Protocol):
@@ -46,12 +52,17 @@ class WindowOperator(Protocol):
         """Compute the output over ``tiles`` of the output level."""
         ...
 
-    def dense(self, x: torch.Tensor, store: FeatureStore) -> torch.Tensor:
-        """Compute the whole output from the whole input, which ``store`` holds too."""
-        ...
-
     def multiply_accumulates(self, tiles: TileSet) -> int:
         """Multiply-accumulates that ``tiles`` really executes."""
+        ...
+
+
+@runtime_checkable
+class WholeWindowOperator(WindowOperator, Protocol):
+    """One that also has a form for whole maps."""
+
+    def dense(self, x: torch.Tensor, store: FeatureStore) -> torch.Tensor:
+        """Compute the whole output from the whole input, which ``store`` holds too."""
         ...
 
 
@@ -75,8 +86,33 @@ class IslandOperator(Protocol):
         ...
 
 
+class Runner(Protocol):
+    """Runs whole frames of one binding."""
+
+    def dense(self, network: Network, image: torch.Tensor) -> None:
+        """Compute every map from ``image`` ``(1, H, W, C)``, in any memory layout."""
+        ...
+
+    def blocks(
+        self,
+        networks: Sequence[Network],
+        images: Sequence[torch.Tensor],
+        schedules: Sequence[Schedule],
+    ) -> list[int]:
+        """Recompute the active tiles of one or several networks whose caches have been moved.
+
+        Returns the multiply-accumulates that each executed. ``images`` as for :meth:`dense`.
+        """
+        ...
+
+
 class Backend(Protocol):
-    """Builds operators and the stores they read."""
+    """Builds operators, what runs them, and the stores they read."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the features."""
+        ...
 
     def window_operator(self, plan: Plan, node: Node, grid: TileGrid) -> WindowOperator:
         """Return the operator of ``node``, whose output is cut by ``grid``."""
@@ -88,6 +124,10 @@ class Backend(Protocol):
 
     def island_operator(self, node: DenseIsland) -> IslandOperator:
         """Return the operator of ``node``."""
+        ...
+
+    def runner(self, binding: Binding, *, filtered: bool) -> Runner:
+        """Return what runs whole frames of ``binding``; ``filtered`` as for its caches."""
         ...
 
     def store(self, layout: LevelLayout, channels: int, pad_value: float) -> FeatureStore:

@@ -8,71 +8,17 @@ batch, computed in one call, and scattered back to their own caches.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 
-from fluxshard_core.errors import InputError
 from fluxshard_core.reuse.remap import Level
-from fluxshard_core.sparse.binding import Binding, IslandStep, PointStep, WindowStep
+from fluxshard_core.sparse.binding import IslandStep, PointStep, WindowStep
 from fluxshard_core.sparse.block_pass import run_island
-from fluxshard_core.sparse.executor import Executor, FrameRun
 from fluxshard_core.sparse.layout import Patch
 from fluxshard_core.sparse.network import Network
-from fluxshard_core.sparse.schedule import Schedule
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import JoinedTiles, TileSet
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One endpoint's next frame, as for :meth:`Executor.execute`."""
-
-    executor: Executor
-    frame: torch.Tensor
-    schedule: Schedule
-
-
-@torch.inference_mode()
-def run_together(jobs: Sequence[Job]) -> list[FrameRun]:
-    """Run a frame of each of several executors; each result is what it would be alone.
-
-    Bit for bit where the backend is exact, else up to rounding. Executors that share a binding
-    share a pass; a frame that is computed whole, or has no company, runs on its own.
-
-    :raises InputError: an executor that occurs twice, or a frame that its executor refuses.
-    """
-    if len({id(job.executor) for job in jobs}) < len(jobs):
-        raise InputError("an executor can run one frame at a time")
-    runs: dict[int, FrameRun] = {}
-    groups: dict[Binding, list[int]] = {}
-    for index, job in enumerate(jobs):
-        if not job.executor.runs_whole(job.schedule):
-            groups.setdefault(job.executor.network.binding, []).append(index)
-    for members in groups.values():
-        if len(members) > 1:
-            together = _run_shared([jobs[index] for index in members])
-            runs |= dict(zip(members, together, strict=True))
-    for index, job in enumerate(jobs):
-        if index not in runs:
-            runs[index] = job.executor.execute(job.frame, job.schedule)
-    return [runs[index] for index in range(len(jobs))]
-
-
-def _run_shared(jobs: Sequence[Job]) -> list[FrameRun]:
-    images = [job.executor.begin(job.frame, job.schedule) for job in jobs]
-    networks = [job.executor.network for job in jobs]
-    tiles = {
-        level: grid.select_together([job.schedule.active[level] for job in jobs])
-        for level, grid in networks[0].grid.items()
-    }
-    shared_pass = SharedPass(networks, tiles)
-    shared_pass.run(images)
-    return [
-        job.executor.finish(job.schedule, executed)
-        for job, executed in zip(jobs, shared_pass.executed, strict=True)
-    ]
 
 
 class SharedPass:

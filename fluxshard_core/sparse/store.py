@@ -45,6 +45,11 @@ class FeatureStore:
         """Memory held, halo and slack included."""
         return self._cells.numel() * self._cells.element_size()
 
+    @property
+    def address(self) -> int:
+        """Where the buffer lies in memory, for compiled code."""
+        return self._cells.data_ptr()
+
     def _segments(self, width: int) -> torch.Tensor:
         rows = self._rows.get(width)
         if rows is None:

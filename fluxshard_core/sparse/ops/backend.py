@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.layout import LevelLayout
 from fluxshard_core.sparse.nodes import (
     Binary,
@@ -24,6 +25,7 @@ from fluxshard_core.sparse.ops.conv_transpose import ConvTransposeOperator
 from fluxshard_core.sparse.ops.island import TorchIsland
 from fluxshard_core.sparse.ops.merge import BinaryOperator, ConcatOperator, SliceOperator
 from fluxshard_core.sparse.ops.pool import PoolOperator
+from fluxshard_core.sparse.ops.runner import TorchRunner
 from fluxshard_core.sparse.ops.stability import Stability
 from fluxshard_core.sparse.ops.upsample import UpsampleOperator
 from fluxshard_core.sparse.plan import Plan, PlanError
@@ -81,6 +83,10 @@ class CpuBackend:
     def island_operator(self, node: DenseIsland) -> IslandOperator:
         """Return the operator of a dense subgraph."""
         return TorchIsland(node)
+
+    def runner(self, binding: Binding, *, filtered: bool) -> TorchRunner:
+        """Return what runs whole frames."""
+        return TorchRunner()
 
     def store(self, layout: LevelLayout, channels: int, pad_value: float) -> FeatureStore:
         """Allocate the cache of one feature map."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import torch
 
-from fluxshard_core.sparse.layout import Patch
 from fluxshard_core.sparse.nodes import ConvTranspose, Pair
 from fluxshard_core.sparse.operators import TileSource
 from fluxshard_core.sparse.ops.conv import dense_by_tiles
 from fluxshard_core.sparse.ops.kernels import ImageKernel
 from fluxshard_core.sparse.ops.primitive import Primitive
 from fluxshard_core.sparse.ops.stability import Stability, convolve_whole
+from fluxshard_core.sparse.patches import patch_of, quotients_of, taps_of
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
 
@@ -31,9 +31,9 @@ class ConvTransposeOperator:
         self, node: ConvTranspose, grid: TileGrid, dtype: torch.dtype, stability: Stability
     ) -> None:
         self._node, self._grid, self._stability = node, grid, stability
-        (sy, sx), (height, width) = node.stride, grid.tile_shape
-        self._taps = -(-node.kernel[0] // sy), -(-node.kernel[1] // sx)
-        self._quotients = (height + sy - 2) // sy + 1, (width + sx - 2) // sx + 1
+        sy, sx = node.stride
+        self._taps = taps_of(node)
+        self._quotients = quotients_of(node, grid.tile_shape)
         weight = _phase_weights(node, self._taps)
         bias = node.bias
         if bias is not None:
@@ -42,14 +42,7 @@ class ConvTransposeOperator:
             weight, bias, groups=node.groups, activation=node.activation, dtype=dtype
         )
         self._kernel = ImageKernel(self._primitive)
-        self.patch = Patch(
-            (self._quotients[0] + self._taps[0] - 1, self._quotients[1] + self._taps[1] - 1),
-            offset=(
-                node.padding[0] - sy * (self._taps[0] - 1),
-                node.padding[1] - sx * (self._taps[1] - 1),
-            ),
-            divisor=node.stride,
-        )
+        self.patch = patch_of(node, grid.tile_shape)
 
     def tiles(self, store: TileSource, tiles: TileSet) -> torch.Tensor:
         """Compute ``(n, h, w, out)``."""

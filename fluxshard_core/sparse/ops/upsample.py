@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from fluxshard_core.sparse.layout import Patch
 from fluxshard_core.sparse.nodes import Upsample
 from fluxshard_core.sparse.operators import TileSource
+from fluxshard_core.sparse.patches import patch_of
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
 
@@ -18,8 +18,7 @@ class UpsampleOperator:
 
     def __init__(self, node: Upsample, grid: TileGrid) -> None:
         self._factor = node.factor
-        height, width = ((size - 1) // node.factor + 1 for size in grid.tile_shape)
-        self.patch = Patch((height, width), divisor=(node.factor, node.factor))
+        self.patch = patch_of(node, grid.tile_shape)
 
     def tiles(self, store: TileSource, tiles: TileSet) -> torch.Tensor:
         """Copy each output cell's source: ``(n, h, w, C)``."""

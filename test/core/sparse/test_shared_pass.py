@@ -16,7 +16,7 @@ from fluxshard_core.sparse.capture import capture
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions, FrameRun
 from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
-from fluxshard_core.sparse.shared_pass import Job, run_together
+from fluxshard_core.sparse.together import Job, run_together
 
 ROBOTS = 4
 Frames = list[tuple[torch.Tensor, MotionField, np.ndarray]]

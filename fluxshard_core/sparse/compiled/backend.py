@@ -1,0 +1,69 @@
+"""CompiledBackend: float32 on the CPU through kernels compiled for this very processor.
+
+A value depends on nothing but what it is computed from: every cell of every operator is summed in
+one fixed order, whichever other cells are computed with it. Recomputing some cells, some tiles or
+everything therefore agrees bit for bit by construction.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from fluxshard_core.sparse.binding import Binding
+from fluxshard_core.sparse.compiled.emit import Emitter
+from fluxshard_core.sparse.compiled.program import Program
+from fluxshard_core.sparse.compiled.runner import CompiledRunner
+from fluxshard_core.sparse.compiled.tile_operators import CompiledPoint, CompiledWindow
+from fluxshard_core.sparse.layout import LevelLayout
+from fluxshard_core.sparse.nodes import DenseIsland, Node
+from fluxshard_core.sparse.operators import IslandOperator, PointOperator, WindowOperator
+from fluxshard_core.sparse.ops.island import TorchIsland
+from fluxshard_core.sparse.plan import Plan
+from fluxshard_core.sparse.scratch import Scratch
+from fluxshard_core.sparse.store import FeatureStore
+from fluxshard_core.sparse.tiles import TileGrid
+from fluxshard_kernels.cpu.library import Library, load
+
+
+class CompiledBackend:
+    """One backend may serve several executors, on one thread at a time; they share its weights.
+
+    :raises BuildError: if the kernels cannot be built on this machine.
+    """
+
+    dtype = torch.float32
+
+    def __init__(self) -> None:
+        self._library: Library = load()
+        self._emitter = Emitter(self._library)
+        self._scratch = Scratch()
+
+    def window_operator(self, plan: Plan, node: Node, grid: TileGrid) -> WindowOperator:
+        """Return the operator of a node that reads a neighbourhood or changes level."""
+        return CompiledWindow(self._library, self._emitter, plan, node, grid)
+
+    def point_operator(self, plan: Plan, node: Node) -> PointOperator:
+        """Return the operator of a node that reads only its own cell."""
+        return CompiledPoint(self._library, self._emitter, plan, node)
+
+    def island_operator(self, node: DenseIsland) -> IslandOperator:
+        """Return the operator of a dense subgraph."""
+        return TorchIsland(node)
+
+    def runner(self, binding: Binding, *, filtered: bool) -> CompiledRunner:
+        """Return what runs whole frames of a bound plan."""
+        pitch = {level: layout.pitch for level, layout in binding.layouts().items()}
+        names = [spec.name for spec in binding.cached(filtered)]
+        return CompiledRunner(self._library, Program(binding, names, pitch, self._emitter))
+
+    def store(self, layout: LevelLayout, channels: int, pad_value: float) -> FeatureStore:
+        """Allocate the cache of one feature map."""
+        return FeatureStore(layout, channels, self.dtype, pad_value, self._scratch)
+
+    def store_bytes(self, layout: LevelLayout, channels: int) -> int:
+        """Return the memory that :meth:`store` would take."""
+        return layout.size * channels * self.dtype.itemsize
+
+    def image(self, frame: torch.Tensor) -> torch.Tensor:
+        """Bring ``(1, C, H, W)`` to ``(1, H, W, C)``."""
+        return frame.permute(0, 2, 3, 1)

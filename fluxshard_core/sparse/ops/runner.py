@@ -1,0 +1,43 @@
+"""TorchRunner: whole frames through the operators of this package, tile tensors in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from fluxshard_core.sparse.block_pass import BlockPass
+from fluxshard_core.sparse.dense_pass import run_dense
+from fluxshard_core.sparse.network import Network
+from fluxshard_core.sparse.schedule import Schedule
+from fluxshard_core.sparse.shared_pass import SharedPass
+
+
+class TorchRunner:
+    """Keeps nothing: what a frame needs beyond the caches lives as long as its pass."""
+
+    def dense(self, network: Network, image: torch.Tensor) -> None:
+        """Compute every map from ``image`` ``(1, H, W, C)``."""
+        run_dense(network, image)
+
+    def blocks(
+        self,
+        networks: Sequence[Network],
+        images: Sequence[torch.Tensor],
+        schedules: Sequence[Schedule],
+    ) -> list[int]:
+        """Recompute the active tiles; those of several networks share every convolution."""
+        grids = networks[0].grid
+        if len(networks) > 1:
+            together = {
+                level: grid.select_together([schedule.active[level] for schedule in schedules])
+                for level, grid in grids.items()
+            }
+            shared_pass = SharedPass(networks, together)
+            shared_pass.run(images)
+            return shared_pass.executed
+        (network,), (image,), (schedule,) = networks, images, schedules
+        tiles = {level: grids[level].select(on) for level, on in schedule.active.items()}
+        block_pass = BlockPass(network, tiles)
+        block_pass.run(image)
+        return [block_pass.executed]

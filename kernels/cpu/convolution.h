@@ -1,0 +1,109 @@
+// Indirect convolution: a matrix product whose rows are read where they lie.
+//
+// Output cell m is bias + sum over segments and their floats of input * weight, in that order
+// whatever the number of cells, so that a value never depends on which others are computed with
+// it. (M. Dukhan, "The Indirect Convolution Algorithm", 2019, on segments instead of taps: the
+// cells of one kernel row are neighbours in memory, hence one segment.)
+//
+// Weights are packed in panels of up to PANEL vectors of output channels: [panel][depth][vectors].
+#pragma once
+
+#include <algorithm>
+
+#include "activation.h"
+
+namespace fluxshard {
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int PANEL = 4;  // vectors of output channels at a time; 32 registers
+#else
+constexpr int PANEL = 2;  // 16 registers
+#endif
+constexpr int MOST_CELLS = 8;
+constexpr int64_t CHUNK_FLOATS = 786432;  // of input that is used again for every panel
+constexpr int64_t LEAST_CELLS = 24;        // whole groups of 6 and of 8
+
+// Cells at a time: enough sums in flight to hide the latency of one, few enough for registers.
+constexpr int cells_at_a_time(int vectors) {
+  return PANEL == 4 ? (vectors == 4 ? 6 : 8) : (vectors == 2 ? 6 : 8);
+}
+
+template <int CELLS, int VECTORS>
+static void convolve_cells(const Operator& op, const Segment* segments, const Part& part,
+                           int64_t first, const float* weights, int channel) {
+  Vector sum[CELLS][VECTORS];
+  for (int v = 0; v < VECTORS; ++v) {
+    const int left = op.channels - channel - v * WIDTH;
+    const Vector start = !op.bias ? Vector{}
+                         : left >= WIDTH ? load(op.bias + channel + v * WIDTH)
+                                         : load_some(op.bias + channel + v * WIDTH, left);
+    for (int m = 0; m < CELLS; ++m) sum[m][v] = start;
+  }
+  for (int s = 0; s < op.segments; ++s) {
+    const Segment& segment = segments[s];
+    const Buffer& buffer = part.buffers[segment.buffer];
+    const float* rows[CELLS];
+    for (int m = 0; m < CELLS; ++m)
+      rows[m] = buffer.data + place(part.lists[segment.list], first + m) * buffer.stride +
+                segment.offset;
+    for (int k = 0; k < segment.length; ++k) {
+      Vector taps[VECTORS];
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; ++v) taps[v] = load(weights + v * WIDTH);
+      weights += VECTORS * WIDTH;
+#pragma GCC unroll 8
+      for (int m = 0; m < CELLS; ++m) {
+        const float value = rows[m][k];
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; ++v) sum[m][v] += value * taps[v];
+      }
+    }
+  }
+  const Buffer& out = part.buffers[op.buffer];
+  for (int m = 0; m < CELLS; ++m) {
+    float* to = out.data + place(part.lists[op.list], first + m) * out.stride + op.offset + channel;
+    for (int v = 0; v < VECTORS; ++v) {
+      const int left = op.channels - channel - v * WIDTH;
+      store(to + v * WIDTH, activate(sum[m][v], op.activation, op.slope), left);
+    }
+  }
+}
+
+template <int VECTORS, int CELLS = cells_at_a_time(VECTORS)>
+static void convolve_panel(const Operator& op, const Segment* segments, const Part& part,
+                           int64_t first, int64_t last, const float* weights, int channel) {
+  for (; first + CELLS <= last; first += CELLS)
+    convolve_cells<CELLS, VECTORS>(op, segments, part, first, weights, channel);
+  if constexpr (CELLS > 1)
+    if (first < last)
+      convolve_panel<VECTORS, CELLS - 1>(op, segments, part, first, last, weights, channel);
+}
+
+// The work of one operator in pieces: some cells and one panel of output channels each.
+static int64_t convolution_chunk(const Operator& op, const Segment* segments, int64_t cells,
+                                 int threads) {
+  int64_t depth = 0;
+  for (int s = 0; s < op.segments; ++s) depth += segments[s].length;
+  const int64_t panels = (op.channels + PANEL * WIDTH - 1) / (PANEL * WIDTH);
+  const int64_t fair = cells * panels / (4 * threads);  // several pieces a thread, where there are
+  const int64_t chunk = std::max(LEAST_CELLS, std::min(CHUNK_FLOATS / std::max<int64_t>(depth, 1), fair));
+  return chunk / LEAST_CELLS * LEAST_CELLS;
+}
+
+static void convolve(const Operator& op, const Segment* segments, const Part& part, int64_t first,
+                     int64_t last, int64_t panel) {
+  int64_t depth = 0;
+  for (int s = 0; s < op.segments; ++s) depth += segments[s].length;
+  const int channel = panel * PANEL * WIDTH;
+  const float* weights = op.weights + channel * depth;
+  switch (std::min(PANEL, (op.channels - channel + WIDTH - 1) / WIDTH)) {
+    case 1: return convolve_panel<1>(op, segments, part, first, last, weights, channel);
+    case 2: return convolve_panel<2>(op, segments, part, first, last, weights, channel);
+#if defined(__AVX512F__) || defined(__aarch64__)
+    case 3: return convolve_panel<3>(op, segments, part, first, last, weights, channel);
+    case 4: return convolve_panel<4>(op, segments, part, first, last, weights, channel);
+#endif
+  }
+}
+
+}  // namespace fluxshard

@@ -1,0 +1,118 @@
+// What Python calls. Nothing here checks its arguments: kernels/cpu/library.py does.
+
+#include <atomic>
+#include <chrono>
+#include <vector>
+
+#include "cells.h"
+#include "convolution.h"
+#include "depthwise.h"
+#include "elementwise.h"
+#include "pool.h"
+
+using namespace fluxshard;
+
+namespace {
+
+constexpr int64_t SMALL_CHUNK = 128;  // cells of an operator that does little with each
+
+struct Pieces {
+  int64_t chunk, chunks, panels;
+};
+
+Pieces cut(const Operator& op, const Segment* segments, int64_t cells, int threads) {
+  if (op.kind != CONVOLVE) return {SMALL_CHUNK, (cells + SMALL_CHUNK - 1) / SMALL_CHUNK, 1};
+  const int64_t chunk = convolution_chunk(op, segments, cells, threads);
+  return {chunk, (cells + chunk - 1) / chunk, (op.channels + PANEL * WIDTH - 1) / (PANEL * WIDTH)};
+}
+
+void run_piece(const Operator& op, const Segment* segments, const Part& part, const Pieces& pieces,
+               int64_t piece) {
+  const int64_t first = piece / pieces.panels * pieces.chunk;
+  const int64_t last = std::min(part.lists[op.cells].count, first + pieces.chunk);
+  switch (op.kind) {
+    case CONVOLVE: return convolve(op, segments, part, first, last, piece % pieces.panels);
+    case DEPTHWISE: return convolve_depthwise(op, segments, part, first, last);
+    case MAXIMUM:
+    case AVERAGE: return pool(op, *segments, part, first, last);
+    default: return combine(op, segments, part, first, last);
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+int32_t fluxshard_width() { return WIDTH; }
+int32_t fluxshard_panel() { return PANEL; }
+
+// Runs operators in order, each for all parts, on so many threads. `spent`, where given, gets the
+// nanoseconds of each.
+void fluxshard_run(const Operator* operators, int64_t count, const Segment* all_segments,
+                   const Part* parts, int64_t part_count, int32_t threads, int64_t* spent) {
+  std::vector<std::atomic<int64_t>> next(count);
+  for (auto& counter : next) counter = 0;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  for (int64_t index = 0; index < count; ++index) {
+    const auto start = std::chrono::steady_clock::now();
+    const Operator& op = operators[index];
+    const Segment* segments = all_segments + op.segment;
+    int64_t mine = next[index]++;
+    int64_t before = 0;
+    for (int64_t p = 0; p < part_count; ++p) {
+      const int64_t cells = parts[p].lists[op.cells].count;
+      if (!cells) continue;
+      const Pieces pieces = cut(op, segments, cells, threads);
+      const int64_t total = pieces.chunks * pieces.panels;
+      while (mine < before + total) {
+        run_piece(op, segments, parts[p], pieces, mine - before);
+        mine = next[index]++;
+      }
+      before += total;
+    }
+#pragma omp barrier
+#pragma omp master
+    if (spent) spent[index] = (std::chrono::steady_clock::now() - start).count();
+  }
+}
+
+// Rows and columns of the marked cells of an (height, width) map of bytes; all, where it is null.
+int64_t fluxshard_marked(const uint8_t* marks, int32_t height, int32_t width, int32_t* rows,
+                         int32_t* cols) {
+  int64_t count = 0;
+  for (int32_t row = 0; row < height; ++row)
+    for (int32_t col = 0; col < width; ++col)
+      if (!marks || marks[int64_t(row) * width + col]) {
+        rows[count] = row;
+        cols[count++] = col;
+      }
+  return count;
+}
+
+// Applies each rule to the cells of its level; `levels` are pairs of rows and columns.
+void fluxshard_lists(const Rule* rules, int64_t count, const int32_t* const* rows,
+                     const int32_t* const* cols, const int64_t* counts, const int32_t* level_of,
+                     int32_t* const* out, int64_t* written) {
+  for (int64_t i = 0; i < count; ++i)
+    written[i] = apply(rules[i], rows[level_of[i]], cols[level_of[i]], counts[level_of[i]], out[i]);
+}
+
+// Moves cells of several maps: all sources of a map are read before any of its cells is written.
+void fluxshard_move(const Buffer* maps, int64_t count, const int64_t* sources,
+                    const int64_t* destinations, int64_t cells, float* scratch, int32_t threads) {
+  int64_t widest = 0;
+  for (int64_t i = 0; i < count; ++i) widest = std::max(widest, maps[i].stride);
+  std::atomic<int64_t> next{0}, thread{0};
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    float* held = scratch + thread++ * widest * cells;
+    for (int64_t i = next++; i < count; i = next++) {
+      const Buffer& map = maps[i];
+      for (int64_t c = 0; c < cells; ++c)
+        std::memcpy(held + c * map.stride, map.data + sources[c] * map.stride, 4 * map.stride);
+      for (int64_t c = 0; c < cells; ++c)
+        std::memcpy(map.data + destinations[c] * map.stride, held + c * map.stride, 4 * map.stride);
+    }
+  }
+}
+}
