@@ -1,5 +1,7 @@
 // What Python calls. Nothing here checks its arguments: kernels/cpu/library.py does.
 
+#include <sched.h>
+
 #include <atomic>
 #include <chrono>
 #include <vector>
@@ -15,6 +17,7 @@ using namespace fluxshard;
 namespace {
 
 constexpr int64_t SMALL_CHUNK = 128;  // cells of an operator that does little with each
+constexpr int SPINS = 4000;           // some twenty microseconds
 
 struct Pieces {
   int64_t chunk, chunks, panels;
@@ -39,6 +42,15 @@ void run_piece(const Operator& op, const Segment* segments, const Part& part, co
   }
 }
 
+void wait_for(const std::atomic<int64_t>& done, int64_t total) {
+  for (int turn = 0; done.load(std::memory_order_acquire) < total; ++turn) {
+    if (turn >= SPINS) sched_yield();
+#if defined(__x86_64__)
+    else __builtin_ia32_pause();
+#endif
+  }
+}
+
 }  // namespace
 
 extern "C" {
@@ -48,29 +60,33 @@ int32_t fluxshard_panel() { return PANEL; }
 
 // Runs operators in order, each for all parts, on so many threads. `spent`, where given, gets the
 // nanoseconds of each.
+//
+// An operator is done when its pieces are, whoever did them: a thread that the system took the
+// processor from holds up the others only if it has a piece in hand.
 void fluxshard_run(const Operator* operators, int64_t count, const Segment* all_segments,
                    const Part* parts, int64_t part_count, int32_t threads, int64_t* spent) {
-  std::vector<std::atomic<int64_t>> next(count);
-  for (auto& counter : next) counter = 0;
+  std::vector<std::atomic<int64_t>> next(count), done(count);
+  for (int64_t index = 0; index < count; ++index) next[index] = done[index] = 0;
 #pragma omp parallel num_threads(threads) if (threads > 1)
   for (int64_t index = 0; index < count; ++index) {
     const auto start = std::chrono::steady_clock::now();
     const Operator& op = operators[index];
     const Segment* segments = all_segments + op.segment;
-    int64_t mine = next[index]++;
-    int64_t before = 0;
+    int64_t mine = next[index].fetch_add(1, std::memory_order_relaxed);
+    int64_t total = 0;
     for (int64_t p = 0; p < part_count; ++p) {
       const int64_t cells = parts[p].lists[op.cells].count;
       if (!cells) continue;
       const Pieces pieces = cut(op, segments, cells, threads);
-      const int64_t total = pieces.chunks * pieces.panels;
-      while (mine < before + total) {
+      const int64_t before = total;
+      total += pieces.chunks * pieces.panels;
+      while (mine < total) {
         run_piece(op, segments, parts[p], pieces, mine - before);
-        mine = next[index]++;
+        done[index].fetch_add(1, std::memory_order_release);
+        mine = next[index].fetch_add(1, std::memory_order_relaxed);
       }
-      before += total;
     }
-#pragma omp barrier
+    wait_for(done[index], total);
 #pragma omp master
     if (spent) spent[index] = (std::chrono::steady_clock::now() - start).count();
   }

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fluxshard_core.motion.field import MotionField, block_grid
+from fluxshard_core.sparse.compiled.backend import CompiledBackend
 from fluxshard_core.sparse.nodes import (
     Activation,
     Binary,
@@ -25,6 +26,8 @@ from fluxshard_core.sparse.nodes import (
     TensorSpec,
     Upsample,
 )
+from fluxshard_core.sparse.operators import Backend
+from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
 
 
@@ -40,6 +43,21 @@ def poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         return out.fill_(float("nan")) if out.is_floating_point() else out
 
     monkeypatch.setattr(torch, "empty", poisoned)
+
+
+NewBackend = Callable[..., Backend]
+
+
+@pytest.fixture(scope="module", params=["compiled", "torch"])
+def new_backend(request: pytest.FixtureRequest) -> NewBackend:
+    """Make a backend: the compiled kernels and plain PyTorch in turn; bfloat16 has only one."""
+
+    def make(dtype: torch.dtype = torch.float32, **options: Any) -> Backend:
+        if request.param == "compiled" and dtype is torch.float32:
+            return CompiledBackend()
+        return CpuBackend(dtype, **options)
+
+    return make
 
 
 @pytest.fixture(autouse=True)

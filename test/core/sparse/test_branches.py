@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,6 @@ from fluxshard_core.motion.field import MotionField
 from fluxshard_core.reuse.level_keys import head_key, shape_key
 from fluxshard_core.sparse.capture import capture
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions
-from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
 
 SIZE = (96, 128)
@@ -44,28 +45,32 @@ def test_a_segmentation_network_has_a_head_a_stride_and_a_shape_branch(plan: Pla
     assert branches["layers.16.cv2.conv"] == branches["image"] == 0
 
 
-def test_a_branch_left_alone_keeps_its_outputs_and_costs_nothing(plan: Plan) -> None:
-    executor = Executor(plan, CpuBackend(), ExecutorOptions(crossing=2.0))
+def test_a_branch_left_alone_keeps_its_outputs_and_costs_nothing(
+    plan: Plan, new_backend: Any
+) -> None:
+    executor = Executor(plan, new_backend(), ExecutorOptions(crossing=2.0))
     before = executor.run(frame(0), None, blocks(True)).outputs
     sets = dict.fromkeys(plan.level_keys, blocks(True)) | {head_key(8): blocks(False)}
     run = executor.run(frame(1), None, sets)
-    dense = Executor(plan, CpuBackend()).run(frame(1), None, blocks(True)).outputs
+    dense = Executor(plan, new_backend()).run(frame(1), None, blocks(True)).outputs
     for index, (old, new, wanted) in enumerate(zip(before, run.outputs, dense, strict=True)):
         stale = plan.tensors[plan.outputs[index]].branch == head_key(8)
         assert torch.equal(new, old if stale else wanted)
     assert run.executed < 0.95 * run.dense
 
 
-def test_without_sets_of_their_own_branches_go_with_the_trunk(plan: Plan) -> None:
-    executor = Executor(plan, CpuBackend(), ExecutorOptions(crossing=2.0))
+def test_without_sets_of_their_own_branches_go_with_the_trunk(plan: Plan, new_backend: Any) -> None:
+    executor = Executor(plan, new_backend(), ExecutorOptions(crossing=2.0))
     executor.run(frame(0), None, blocks(True))
     run = executor.run(frame(1), None, dict.fromkeys(plan.strides, blocks(True)))
-    dense = Executor(plan, CpuBackend()).run(frame(1), None, blocks(True)).outputs
+    dense = Executor(plan, new_backend()).run(frame(1), None, blocks(True)).outputs
     assert all(map(torch.equal, run.outputs, dense))
 
 
-def test_outputs_tell_how_far_their_reused_content_has_to_move(plan: Plan) -> None:
-    executor = Executor(plan, CpuBackend(), ExecutorOptions(crossing=2.0))
+def test_outputs_tell_how_far_their_reused_content_has_to_move(
+    plan: Plan, new_backend: Any
+) -> None:
+    executor = Executor(plan, new_backend(), ExecutorOptions(crossing=2.0))
     first = executor.run(frame(0), None, blocks(True))
     assert all(offset is None for offset in first.offsets)
     motion = MotionField.zero(*SIZE)

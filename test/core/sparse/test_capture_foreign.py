@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from fluxshard_core.sparse.backends import default_backend
 from fluxshard_core.sparse.capture import CaptureError, UnknownOperatorWarning, capture
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions
 from fluxshard_core.sparse.nodes import Conv, DenseIsland
-from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
 
 
@@ -22,7 +22,7 @@ def assert_same(model: nn.Module, plan: Plan, height: int, width: int) -> None:
     with torch.inference_mode():
         expected = model.eval()(image)
     options = ExecutorOptions(mode="exact")
-    (actual,) = Executor(plan, CpuBackend(), options).run(image).outputs
+    (actual,) = Executor(plan, default_backend(), options).run(image).outputs
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 

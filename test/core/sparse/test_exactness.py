@@ -24,6 +24,7 @@ from fluxshard_core.motion.field import MotionField, block_grid
 from fluxshard_core.reuse.rfap import ReceptiveFieldCheck
 from fluxshard_core.sparse.capture import capture
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions, FrameRun, Mode
+from fluxshard_core.sparse.operators import Backend
 from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
 
@@ -46,9 +47,9 @@ SEEDS = st.integers(0, 2**31 - 1)
 
 
 @pytest.fixture(scope="module")
-def backend() -> CpuBackend:
+def backend(new_backend: Callable[..., Backend]) -> Backend:
     """One backend for all networks: what it learns about convolutions is shared."""
-    return CpuBackend()
+    return new_backend()
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def moving_picture(plan: Plan, seed: int, frames: int) -> Scene:
 
 
 def run_beside_dense(
-    plan: Plan, backend: CpuBackend, scene: Scene, mode: Mode = "exact"
+    plan: Plan, backend: Backend, scene: Scene, mode: Mode = "exact"
 ) -> Iterator[tuple[FrameRun, bool]]:
     """Run a scene; yield each frame's run and whether every output equals the dense one."""
     sparse, dense = (Executor(plan, backend, always_tiles(mode)) for _ in range(2))
@@ -87,7 +88,7 @@ def run_beside_dense(
         yield run, all(map(torch.equal, run.outputs, outputs))
 
 
-def assert_identical(plan: Plan, backend: CpuBackend, scene: Scene, mode: Mode = "exact") -> None:
+def assert_identical(plan: Plan, backend: Backend, scene: Scene, mode: Mode = "exact") -> None:
     for index, (_, same) in enumerate(run_beside_dense(plan, backend, scene, mode)):
         assert same, f"frame {index} differs in\n{plan}"
 
@@ -98,7 +99,7 @@ def assert_identical(plan: Plan, backend: CpuBackend, scene: Scene, mode: Mode =
 def test_exact_mode_is_bit_identical_to_dense(
     random_plan: Callable[[int], Plan],
     random_scene: Callable[..., Scene],
-    backend: CpuBackend,
+    backend: Backend,
     seed: int,
 ) -> None:
     plan = random_plan(seed)
@@ -113,7 +114,7 @@ def test_exact_mode_is_bit_identical_to_dense(
 def test_bounded_mode_without_thresholds_is_bit_identical_while_it_carries_remainders(
     random_plan: Callable[[int], Plan],
     random_scene: Callable[..., Scene],
-    backend: CpuBackend,
+    backend: Backend,
     seed: int,
 ) -> None:
     plan = random_plan(seed)
@@ -126,7 +127,7 @@ def test_bounded_mode_without_thresholds_is_bit_identical_while_it_carries_remai
 def test_motion_that_is_not_true_costs_reuse_and_never_exactness(
     random_plan: Callable[[int], Plan],
     random_scene: Callable[..., Scene],
-    backend: CpuBackend,
+    backend: Backend,
     seed: int,
 ) -> None:
     """The vectors of one scene with the pictures of another, half of which stand still."""
@@ -154,7 +155,7 @@ BFLOAT16 = CpuBackend(torch.bfloat16)
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_random_trials_reuse_a_good_part_of_the_work(
-    random_plan: Callable[[int], Plan], backend: CpuBackend
+    random_plan: Callable[[int], Plan], backend: Backend
 ) -> None:
     """Or their equality would say little."""
     ratios = []
@@ -169,7 +170,7 @@ def test_the_random_trials_reuse_a_good_part_of_the_work(
 def test_the_same_trials_differ_without_the_receptive_field_check(
     random_plan: Callable[[int], Plan],
     random_scene: Callable[..., Scene],
-    backend: CpuBackend,
+    backend: Backend,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Flags alone, with neither the geometric conditions nor the border rule, are not enough."""
@@ -184,7 +185,7 @@ def test_the_same_trials_differ_without_the_receptive_field_check(
 
 @pytest.mark.usefixtures("one_thread")
 def test_two_hundred_frames_in_a_row_stay_identical(
-    random_plan: Callable[[int], Plan], random_scene: Callable[..., Scene], backend: CpuBackend
+    random_plan: Callable[[int], Plan], random_scene: Callable[..., Scene], backend: Backend
 ) -> None:
     plan = random_plan(7)
     assert_identical(plan, backend, random_scene(plan, 7, 200))
@@ -193,14 +194,14 @@ def test_two_hundred_frames_in_a_row_stay_identical(
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", ["yolo11n-seg", "yolov8n-pose"])
 def test_a_captured_yolo_is_bit_identical_while_its_picture_moves(
-    backend: CpuBackend, name: str
+    backend: Backend, name: str
 ) -> None:
     plan = capture(random_model(ModelName.parse(name), 0).network, 160, 224)
     assert_identical(plan, backend, moving_picture(plan, 0, 5))
 
 
 def test_a_still_picture_costs_nothing_and_a_pan_by_whole_cells_little(
-    backend: CpuBackend, plan_builder
+    backend: Backend, plan_builder
 ) -> None:
     builder = plan_builder(3, 96, 320)
     x = builder.conv(builder.conv("image", 8, stride=2), 8, stride=2)

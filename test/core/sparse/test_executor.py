@@ -67,12 +67,12 @@ def spoil(executor: Executor, blocks: Any) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("seed", range(25))
 def test_block_mode_restores_spoiled_tiles_bit_for_bit(
-    random_plan: Callable[[int], Plan], seed: int, dtype: torch.dtype
+    random_plan: Callable[[int], Plan], seed: int, dtype: torch.dtype, new_backend: Any
 ) -> None:
     plan = random_plan(seed)
     spec = plan.tensors["image"]
     sizes = dict.fromkeys((1, 2, 4, 8), int(np.random.default_rng(seed).choice([1, 2, 4, 8])))
-    executor = Executor(plan, CpuBackend(dtype), ExecutorOptions(crossing=9.0, tile_sizes=sizes))
+    executor = Executor(plan, new_backend(dtype), ExecutorOptions(crossing=9.0, tile_sizes=sizes))
     frame = picture(seed, spec.height, spec.width)
     blocks = some_blocks(0.3, seed, block_grid(spec.height, spec.width))
     dense = executor.run(frame, NO_MOTION, blocks)
@@ -80,8 +80,8 @@ def test_block_mode_restores_spoiled_tiles_bit_for_bit(
     assert equal(executor.run(frame, NO_MOTION, blocks), dense)
 
 
-def test_block_mode_leaves_other_cells_as_they_were(small_plan: Plan) -> None:
-    executor = Executor(small_plan, CpuBackend(), ExecutorOptions(crossing=9.0))
+def test_block_mode_leaves_other_cells_as_they_were(small_plan: Plan, new_backend: Any) -> None:
+    executor = Executor(small_plan, new_backend(), ExecutorOptions(crossing=9.0))
     before = executor.run(picture(0), NO_MOTION, some_blocks(0.1))
     after = executor.run(picture(1), NO_MOTION, some_blocks(0.1))
     for level, recomputed in after.recomputed.items():
@@ -95,9 +95,9 @@ def test_block_mode_leaves_other_cells_as_they_were(small_plan: Plan) -> None:
     assert not after.dense_reason
 
 
-def test_all_blocks_in_block_mode_equal_the_dense_run(small_plan: Plan) -> None:
-    tiled = Executor(small_plan, CpuBackend(), ExecutorOptions(crossing=9.0))
-    dense = Executor(small_plan, CpuBackend())
+def test_all_blocks_in_block_mode_equal_the_dense_run(small_plan: Plan, new_backend: Any) -> None:
+    tiled = Executor(small_plan, new_backend(), ExecutorOptions(crossing=9.0))
+    dense = Executor(small_plan, new_backend())
     everything = np.ones((6, 8), bool)
     tiled.run(picture(0), NO_MOTION, everything)
     run = tiled.run(picture(1), NO_MOTION, everything)
@@ -105,8 +105,8 @@ def test_all_blocks_in_block_mode_equal_the_dense_run(small_plan: Plan) -> None:
     assert equal(run, dense.run(picture(1), NO_MOTION, everything))
 
 
-def test_block_sets_may_differ_by_level(small_plan: Plan) -> None:
-    executor = Executor(small_plan, CpuBackend(), ExecutorOptions(crossing=9.0))
+def test_block_sets_may_differ_by_level(small_plan: Plan, new_backend: Any) -> None:
+    executor = Executor(small_plan, new_backend(), ExecutorOptions(crossing=9.0))
     none, all_ = np.zeros((6, 8), bool), np.ones((6, 8), bool)
     executor.run(picture(0), NO_MOTION, dict.fromkeys((2, 4, 8), none))
     run = executor.run(picture(1), NO_MOTION, {2: none, 4: none, 8: all_})
@@ -120,8 +120,8 @@ def test_block_sets_may_differ_by_level(small_plan: Plan) -> None:
         executor.run(picture(1), NO_MOTION, {2: none, 4: none})
 
 
-def test_block_mode_moves_the_outputs_with_the_picture(small_plan: Plan) -> None:
-    executor = Executor(small_plan, CpuBackend(), ExecutorOptions(crossing=9.0))
+def test_block_mode_moves_the_outputs_with_the_picture(small_plan: Plan, new_backend: Any) -> None:
+    executor = Executor(small_plan, new_backend(), ExecutorOptions(crossing=9.0))
     none = np.zeros((6, 8), bool)
     before = executor.run(picture(0), NO_MOTION, none).outputs[0]
     field = MotionField.zero(96, 128)
@@ -135,8 +135,8 @@ def test_block_mode_moves_the_outputs_with_the_picture(small_plan: Plan) -> None
     assert kept[:, 8:].all()
 
 
-def test_outputs_belong_to_the_caller(small_plan: Plan) -> None:
-    executor = Executor(small_plan, CpuBackend())
+def test_outputs_belong_to_the_caller(small_plan: Plan, new_backend: Any) -> None:
+    executor = Executor(small_plan, new_backend())
     everything = np.ones((6, 8), bool)
     first = executor.run(picture(0), NO_MOTION, everything)
     copies = [output.clone() for output in first.outputs]
@@ -144,8 +144,8 @@ def test_outputs_belong_to_the_caller(small_plan: Plan) -> None:
     assert all(map(torch.equal, first.outputs, copies))
 
 
-def test_executed_cost_counts_tiles_and_islands(small_plan: Plan) -> None:
-    executor = Executor(small_plan, CpuBackend(), ExecutorOptions(crossing=9.0))
+def test_executed_cost_counts_tiles_and_islands(small_plan: Plan, new_backend: Any) -> None:
+    executor = Executor(small_plan, new_backend(), ExecutorOptions(crossing=9.0))
     none = np.zeros((6, 8), bool)
     executor.run(picture(0), NO_MOTION, none)
     island = 1000
@@ -159,11 +159,11 @@ def test_executed_cost_counts_tiles_and_islands(small_plan: Plan) -> None:
     assert executor.run(picture(0), NO_MOTION, one).executed == dense
 
 
-def test_a_frame_that_is_mostly_active_is_run_dense(small_plan: Plan) -> None:
-    executor = Executor(small_plan, CpuBackend())
+def test_a_frame_that_is_mostly_active_is_run_dense(small_plan: Plan, new_backend: Any) -> None:
+    executor = Executor(small_plan, new_backend())
     executor.run(picture(0), NO_MOTION, some_blocks(0.1))
     assert executor.run(picture(1), NO_MOTION, np.ones((6, 8), bool)).dense_reason
-    exact = Executor(small_plan, CpuBackend(), ExecutorOptions("exact"))
+    exact = Executor(small_plan, new_backend(), ExecutorOptions("exact"))
     exact.run(picture(0))
     run = exact.run(picture(1))
     assert run.dense_reason
@@ -171,8 +171,10 @@ def test_a_frame_that_is_mostly_active_is_run_dense(small_plan: Plan) -> None:
 
 
 @pytest.mark.parametrize("mode", ["exact", "bounded", "block"])
-def test_first_frame_and_frames_after_a_reset_are_dense(small_plan: Plan, mode: Any) -> None:
-    executor = Executor(small_plan, CpuBackend(), ExecutorOptions(mode))
+def test_first_frame_and_frames_after_a_reset_are_dense(
+    small_plan: Plan, mode: Any, new_backend: Any
+) -> None:
+    executor = Executor(small_plan, new_backend(), ExecutorOptions(mode))
     blocks = some_blocks(0.1) if mode == "block" else None
     first = executor.run(picture(0), NO_MOTION, blocks)
     executor.run(picture(1), NO_MOTION, blocks)
@@ -184,9 +186,9 @@ def test_first_frame_and_frames_after_a_reset_are_dense(small_plan: Plan, mode: 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_frame_with_nan_or_infinity_is_refused_and_changes_nothing(
-    small_plan: Plan, value: float
+    small_plan: Plan, value: float, new_backend: Any
 ) -> None:
-    executor = Executor(small_plan, CpuBackend(), ExecutorOptions("exact"))
+    executor = Executor(small_plan, new_backend(), ExecutorOptions("exact"))
     first = executor.run(picture(0))
     bad = picture(1)
     bad[0, 1, 5, 7] = value
@@ -198,8 +200,8 @@ def test_a_frame_with_nan_or_infinity_is_refused_and_changes_nothing(
     assert equal(first, again)
 
 
-def test_wrong_shapes_are_refused_with_what_to_do(small_plan: Plan) -> None:
-    executor = Executor(small_plan, CpuBackend())
+def test_wrong_shapes_are_refused_with_what_to_do(small_plan: Plan, new_backend: Any) -> None:
+    executor = Executor(small_plan, new_backend())
     blocks = some_blocks(0.1)
     with pytest.raises(InputError, match="another size needs another plan"):
         executor.run(picture(0, 64, 128), NO_MOTION, blocks)
@@ -212,15 +214,15 @@ def test_wrong_shapes_are_refused_with_what_to_do(small_plan: Plan) -> None:
     with pytest.raises(InputError, match="block mode needs"):
         executor.run(picture(0))
     with pytest.raises(InputError, match="decides itself"):
-        Executor(small_plan, CpuBackend(), ExecutorOptions("exact")).run(
+        Executor(small_plan, new_backend(), ExecutorOptions("exact")).run(
             picture(0), NO_MOTION, blocks
         )
 
 
 def test_after_a_failed_frame_the_next_one_is_dense(
-    small_plan: Plan, monkeypatch: pytest.MonkeyPatch
+    small_plan: Plan, monkeypatch: pytest.MonkeyPatch, new_backend: Any
 ) -> None:
-    executor = Executor(small_plan, CpuBackend(), ExecutorOptions("exact"))
+    executor = Executor(small_plan, new_backend(), ExecutorOptions("exact"))
     first = executor.run(picture(0))
     with monkeypatch.context() as patch:
         patch.setattr(executor.network, "steps", [None])
@@ -231,8 +233,10 @@ def test_after_a_failed_frame_the_next_one_is_dense(
     assert equal(again, first)
 
 
-def test_exact_mode_computes_nothing_for_an_unchanged_frame(small_plan: Plan) -> None:
-    executor = Executor(small_plan, CpuBackend(), ExecutorOptions("exact"))
+def test_exact_mode_computes_nothing_for_an_unchanged_frame(
+    small_plan: Plan, new_backend: Any
+) -> None:
+    executor = Executor(small_plan, new_backend(), ExecutorOptions("exact"))
     first = executor.run(picture(0))
     still = executor.run(picture(0))
     assert still.executed == 0
@@ -241,21 +245,23 @@ def test_exact_mode_computes_nothing_for_an_unchanged_frame(small_plan: Plan) ->
 
 
 def test_bounded_mode_without_thresholds_is_exact(
-    random_plan: Callable[[int], Plan], random_scene: Callable[..., Any]
+    random_plan: Callable[[int], Plan], random_scene: Callable[..., Any], new_backend: Any
 ) -> None:
     plan = random_plan(11)
-    backend = CpuBackend()
+    backend = new_backend()
     bounded = Executor(plan, backend, ExecutorOptions("bounded", crossing=9.0))
     exact = Executor(plan, backend, ExecutorOptions("exact", crossing=9.0))
     for frame, motion in random_scene(plan, 11, 6):
         assert equal(bounded.run(frame, motion), exact.run(frame, motion))
 
 
-def test_bounded_mode_drops_small_changes_but_not_their_sum(plan_builder: Any) -> None:
+def test_bounded_mode_drops_small_changes_but_not_their_sum(
+    plan_builder: Any, new_backend: Any
+) -> None:
     builder = plan_builder(3, 48, 64)
     plan = builder.build(builder.conv("image", 4, activation=None))
     options = ExecutorOptions("bounded", {1: 0.1}, crossing=9.0)
-    executor = Executor(plan, CpuBackend(), options)
+    executor = Executor(plan, new_backend(), options)
     reach = float(plan.nodes[0].weight.abs().sum(dim=(1, 2, 3)).max())  # type: ignore[attr-defined]
     frame = picture(0, 48, 64)
     executor.run(frame)
@@ -264,20 +270,20 @@ def test_bounded_mode_drops_small_changes_but_not_their_sum(plan_builder: Any) -
         drifted = frame + 0.03 * step
         run = executor.run(drifted)
         skipped += run.executed == 0
-        dense = Executor(plan, CpuBackend(), ExecutorOptions("exact")).run(drifted)
+        dense = Executor(plan, new_backend(), ExecutorOptions("exact")).run(drifted)
         error = (run.outputs[0] - dense.outputs[0]).abs().max()
         assert error <= 0.1 * reach + 1e-4
     assert 4 <= skipped < 8
 
 
-def test_thresholds_truncate_what_spreads(small_plan: Plan) -> None:
+def test_thresholds_truncate_what_spreads(small_plan: Plan, new_backend: Any) -> None:
     frame = picture(0)
     changed = frame.clone()
     changed[:, :, 40:44, 60:64] += 0.01
     executed = []
     for thresholds in ({}, {2: 0.05, 4: 0.05, 8: 0.05}):
         executor = Executor(
-            small_plan, CpuBackend(), ExecutorOptions("bounded", thresholds, crossing=9.0)
+            small_plan, new_backend(), ExecutorOptions("bounded", thresholds, crossing=9.0)
         )
         executor.run(frame)
         executed.append(executor.run(changed).executed)
@@ -291,9 +297,9 @@ def resident_bytes() -> int:
 
 @pytest.mark.parametrize("mode", ["exact", "block"])
 def test_memory_stays_flat_over_two_hundred_frames(
-    small_plan: Plan, random_scene: Callable[..., Any], mode: Any
+    small_plan: Plan, random_scene: Callable[..., Any], mode: Any, new_backend: Any
 ) -> None:
-    executor = Executor(small_plan, CpuBackend(), ExecutorOptions(mode, crossing=9.0))
+    executor = Executor(small_plan, new_backend(), ExecutorOptions(mode, crossing=9.0))
     check = Executor(small_plan, executor.network.backend, ExecutorOptions("exact"))
     scene = random_scene(small_plan, 5, 20)
     blocks = [some_blocks(0.2, seed) if mode == "block" else None for seed in range(len(scene))]
@@ -312,9 +318,9 @@ def test_memory_stays_flat_over_two_hundred_frames(
     assert executor.cache_bytes == executor.network.cache.bytes
 
 
-def test_cache_is_smaller_than_all_activations(small_plan: Plan) -> None:
+def test_cache_is_smaller_than_all_activations(small_plan: Plan, new_backend: Any) -> None:
     activations = sum(spec.channels * spec.cells for spec in small_plan.tensors.values()) * 4
-    assert Executor(small_plan, CpuBackend()).cache_bytes < activations
+    assert Executor(small_plan, new_backend()).cache_bytes < activations
 
 
 def test_other_dtypes_are_refused() -> None:

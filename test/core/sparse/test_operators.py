@@ -11,7 +11,6 @@ import torch
 from fluxshard_core.sparse.binding import WindowStep
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions
 from fluxshard_core.sparse.nodes import Conv, ConvTranspose, Pool
-from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_kernels.reference.conv import convolve_cell, convolve_transposed
 from fluxshard_kernels.reference.pool import pool_cell, upsample_nearest
@@ -42,10 +41,12 @@ CONVOLUTIONS = {
 }
 
 
-def single_operator(plan: Plan, dtype: torch.dtype, tile: int) -> tuple[WindowStep, Any, Any]:
+def single_operator(
+    plan: Plan, new_backend: Any, dtype: torch.dtype, tile: int
+) -> tuple[WindowStep, Any, Any]:
     """The last step of a plan after a dense run on noise, its network, and its output."""
     sizes = dict.fromkeys((1, 2, 4), tile)
-    executor = Executor(plan, CpuBackend(dtype), ExecutorOptions(tile_sizes=sizes))
+    executor = Executor(plan, new_backend(dtype), ExecutorOptions(tile_sizes=sizes))
     spec = plan.tensors["image"]
     generator = torch.Generator().manual_seed(1)
     frame = torch.randn((1, spec.channels, spec.height, spec.width), generator=generator)
@@ -67,8 +68,8 @@ def tile_values(step: Any, network: Any) -> tuple[torch.Tensor, list[tuple[int, 
     return values, list(zip(tiles.top.tolist(), tiles.left.tolist(), strict=True))
 
 
-def assert_tiles_equal_dense(plan: Plan, dtype: torch.dtype, tile: int) -> None:
-    step, network, dense = single_operator(plan, dtype, tile)
+def assert_tiles_equal_dense(plan: Plan, new_backend: Any, dtype: torch.dtype, tile: int) -> None:
+    step, network, dense = single_operator(plan, new_backend, dtype, tile)
     values, corners = tile_values(step, network)
     height, width = values.shape[1:3]
     for value, (top, left) in zip(values, corners, strict=True):
@@ -79,29 +80,29 @@ def assert_tiles_equal_dense(plan: Plan, dtype: torch.dtype, tile: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("shape", CONVOLUTIONS)
 def test_tile_convolution_equals_the_dense_one_bit_for_bit(
-    plan_builder: Any, shape: str, dtype: torch.dtype, tile: int
+    plan_builder: Any, shape: str, dtype: torch.dtype, tile: int, new_backend: Any
 ) -> None:
     builder = plan_builder(8, 29, 21)
     assert_tiles_equal_dense(
-        builder.build(builder.conv("image", **CONVOLUTIONS[shape])), dtype, tile
+        builder.build(builder.conv("image", **CONVOLUTIONS[shape])), new_backend, dtype, tile
     )
 
 
 @pytest.mark.parametrize("tile", [1, 4])
 @pytest.mark.parametrize(("channels", "out", "stride"), [(256, 256, 2), (512, 64, 1)])
 def test_wide_convolutions_whose_sums_depend_on_the_shape_still_agree(
-    plan_builder: Any, channels: int, out: int, stride: int, tile: int
+    plan_builder: Any, channels: int, out: int, stride: int, tile: int, new_backend: Any
 ) -> None:
     builder = plan_builder(channels, 64, 64)
     plan = builder.build(builder.conv("image", out, stride=stride))
-    assert_tiles_equal_dense(plan, torch.float32, tile)
+    assert_tiles_equal_dense(plan, new_backend, torch.float32, tile)
 
 
 @pytest.mark.parametrize("shape", CONVOLUTIONS)
-def test_convolution_equals_the_reference(plan_builder: Any, shape: str) -> None:
+def test_convolution_equals_the_reference(plan_builder: Any, shape: str, new_backend: Any) -> None:
     builder = plan_builder(8, 13, 11)
     plan = builder.build(builder.conv("image", **CONVOLUTIONS[shape], activation=None))
-    _, network, dense = single_operator(plan, torch.float32, 4)
+    _, network, dense = single_operator(plan, new_backend, torch.float32, 4)
     node = plan.nodes[0]
     assert isinstance(node, Conv)
     image = network.cache["image"].frame()
@@ -121,13 +122,15 @@ def test_convolution_equals_the_reference(plan_builder: Any, shape: str) -> None
 
 
 @pytest.mark.parametrize("kind", ACTIVATIONS)
-def test_activations_are_what_pytorch_computes_fused_or_alone(plan_builder: Any, kind: Any) -> None:
+def test_activations_are_what_pytorch_computes_fused_or_alone(
+    plan_builder: Any, kind: Any, new_backend: Any
+) -> None:
     builder = plan_builder(8, 20, 20)
     plain = builder.conv("image", 8, activation=None)
     fused = builder.conv("image", 8, activation=kind)
     builder.nodes[-1] = _same_weights(builder.nodes[-1], builder.nodes[-2])
     outputs = [plain, fused, builder.pointwise(plain, kind)] if kind else [plain, fused]
-    run = Executor(builder.build(*outputs), CpuBackend()).run(
+    run = Executor(builder.build(*outputs), new_backend()).run(
         torch.randn(1, 8, 20, 20) * 3, None, np.ones((2, 2), bool)
     )
     before, *after = run.outputs
@@ -156,13 +159,14 @@ def test_transposed_convolution_equals_reference_and_dense(
     groups: int,
     dtype: torch.dtype,
     tile: int,
+    new_backend: Any,
 ) -> None:
     builder = plan_builder(8, 26, 22)
     half = builder.conv("image", 8, stride=2, activation=None)
     plan = builder.build(builder.conv_transpose(half, 4, kernel, padding, output_padding, groups))
-    assert_tiles_equal_dense(plan, dtype, tile)
+    assert_tiles_equal_dense(plan, new_backend, dtype, tile)
     if dtype is torch.float32:
-        _, network, dense = single_operator(plan, dtype, tile)
+        _, network, dense = single_operator(plan, new_backend, dtype, tile)
         node = plan.nodes[-1]
         assert isinstance(node, ConvTranspose)
         expected = convolve_transposed(
@@ -189,11 +193,12 @@ def test_pool_equals_reference_and_dense(
     padding: int,
     dtype: torch.dtype,
     tile: int,
+    new_backend: Any,
 ) -> None:
     builder = plan_builder(5, 19, 23)
     plan = builder.build(builder.pool("image", kind, kernel, stride, padding))
-    assert_tiles_equal_dense(plan, dtype, tile)
-    _, network, dense = single_operator(plan, dtype, tile)
+    assert_tiles_equal_dense(plan, new_backend, dtype, tile)
+    _, network, dense = single_operator(plan, new_backend, dtype, tile)
     node = plan.nodes[0]
     assert isinstance(node, Pool)
     image = network.cache["image"].frame() - (3 if kind == "max" else 0)
@@ -206,12 +211,14 @@ def test_pool_equals_reference_and_dense(
         )
 
 
-def test_a_maximum_of_negative_values_ignores_the_padding(plan_builder: Any) -> None:
+def test_a_maximum_of_negative_values_ignores_the_padding(
+    plan_builder: Any, new_backend: Any
+) -> None:
     builder = plan_builder(4, 24, 24)
     pooled = builder.pool("image", "max", 3, 1, 1)
     convolved = builder.conv("image", 4)  # the same cache is also read with zeros around it
     plan = builder.build(pooled, convolved)
-    executor = Executor(plan, CpuBackend(), ExecutorOptions(crossing=9.0))
+    executor = Executor(plan, new_backend(), ExecutorOptions(crossing=9.0))
     frame = -1.0 - torch.rand(1, 4, 24, 24)
     everything = np.ones((2, 2), bool)
     dense = executor.run(frame, None, everything).outputs
@@ -223,10 +230,12 @@ def test_a_maximum_of_negative_values_ignores_the_padding(plan_builder: Any) -> 
 
 @pytest.mark.parametrize("tile", [1, 3, 8])
 @pytest.mark.parametrize("factor", [2, 4])
-def test_upsampling_repeats_cells(plan_builder: Any, factor: int, tile: int) -> None:
+def test_upsampling_repeats_cells(
+    plan_builder: Any, factor: int, tile: int, new_backend: Any
+) -> None:
     builder = plan_builder(3, 36, 28)
     small = builder.conv("image", 4, 3, stride=factor, activation=None)
     plan = builder.build(builder.upsample(small, factor))
-    assert_tiles_equal_dense(plan, torch.float32, tile)
-    _, network, dense = single_operator(plan, torch.float32, tile)
+    assert_tiles_equal_dense(plan, new_backend, torch.float32, tile)
+    _, network, dense = single_operator(plan, new_backend, torch.float32, tile)
     assert torch.equal(dense, upsample_nearest(network.cache[small].frame(), factor))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ import torch
 
 from fluxshard_core.motion.field import MotionField, block_grid
 from fluxshard_core.sparse.executor import Executor
-from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.schedule import BlockScheduler
 
@@ -22,11 +22,11 @@ def one_thread(two_threads: None) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_scheduler_elsewhere_knows_what_the_executor_recomputes(
-    random_plan: Callable[[int], Plan], seed: int
+    random_plan: Callable[[int], Plan], seed: int, new_backend: Any
 ) -> None:
     plan = random_plan(seed)
     spec = plan.tensors["image"]
-    executor, elsewhere = Executor(plan, CpuBackend()), BlockScheduler(plan)
+    executor, elsewhere = Executor(plan, new_backend()), BlockScheduler(plan)
     rng = np.random.default_rng(seed)
     grid = block_grid(spec.height, spec.width)
     frame = torch.randn((1, 3, spec.height, spec.width), generator=torch.Generator())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from fluxshard_core.motion.field import MotionField, block_grid
 from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.capture import capture
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions, FrameRun
-from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.together import Job, run_together
 
@@ -30,8 +30,10 @@ def one_thread(two_threads: None) -> None:
 class Fleet:
     """The same robots twice: some run together, their doubles each alone."""
 
-    def __init__(self, plan: Plan, *, exact: bool = True, crossing: float = 0.8) -> None:
-        backend, options = CpuBackend(exact=exact), ExecutorOptions(crossing=crossing)
+    def __init__(
+        self, plan: Plan, new_backend: Any, *, exact: bool = True, crossing: float = 0.8
+    ) -> None:
+        backend, options = new_backend(exact=exact), ExecutorOptions(crossing=crossing)
         binding = Binding(plan, backend)
         self.plan = plan
         self.together, self.alone = (
@@ -64,9 +66,9 @@ class Fleet:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_an_exact_backend_gives_the_same_bits_in_company_and_alone(
-    random_plan: Callable[[int], Plan], seed: int
+    random_plan: Callable[[int], Plan], seed: int, new_backend: Any
 ) -> None:
-    fleet, rng = Fleet(random_plan(seed), crossing=9.0), np.random.default_rng(seed)
+    fleet, rng = Fleet(random_plan(seed), new_backend, crossing=9.0), np.random.default_rng(seed)
     fleet.run(fleet.frames(rng, [1.0] * ROBOTS))
     for shares in ([0.1, 0.4, 0.0, 0.2], [0.0, 0.0, 0.3, 0.0], [0.6, 0.05, 0.05, 1.0]):
         for together, alone in fleet.run(fleet.frames(rng, shares)):
@@ -77,9 +79,9 @@ def test_an_exact_backend_gives_the_same_bits_in_company_and_alone(
                 assert np.array_equal(cells, alone.recomputed[level])
 
 
-def test_yolo11n_finds_the_same_in_company_up_to_rounding() -> None:
+def test_yolo11n_finds_the_same_in_company_up_to_rounding(new_backend: Any) -> None:
     plan = capture(Detector.load("yolo11n", random_seed=0).network, 128, 160)
-    fleet, rng = Fleet(plan, exact=False), np.random.default_rng(0)
+    fleet, rng = Fleet(plan, new_backend, exact=False), np.random.default_rng(0)
     shared = 0
     for shares in ([1.0] * ROBOTS, [0.1, 0.3, 0.05, 1.0], [0.0, 0.2, 0.02, 0.1]):
         for together, alone in fleet.run(fleet.frames(rng, shares)):
@@ -90,16 +92,20 @@ def test_yolo11n_finds_the_same_in_company_up_to_rounding() -> None:
     assert shared == 7, "the first frames and one that is mostly active are computed whole"
 
 
-def test_what_company_costs_is_divided_among_all(random_plan: Callable[[int], Plan]) -> None:
-    fleet, rng = Fleet(random_plan(3), crossing=9.0), np.random.default_rng(3)
+def test_what_company_costs_is_divided_among_all(
+    random_plan: Callable[[int], Plan], new_backend: Any
+) -> None:
+    fleet, rng = Fleet(random_plan(3), new_backend, crossing=9.0), np.random.default_rng(3)
     fleet.run(fleet.frames(rng, [1.0] * ROBOTS))
     runs = fleet.run(fleet.frames(rng, [0.3, 0.3, 0.1, 0.1]))
     together, alone = (sum(run.executed for run in side) for side in zip(*runs, strict=True))
     assert 0 < together <= alone * 1.13, "a batch is padded by at most an eighth"
 
 
-def test_one_executor_cannot_run_two_frames_at_once(random_plan: Callable[[int], Plan]) -> None:
-    fleet, rng = Fleet(random_plan(0)), np.random.default_rng(0)
+def test_one_executor_cannot_run_two_frames_at_once(
+    random_plan: Callable[[int], Plan], new_backend: Any
+) -> None:
+    fleet, rng = Fleet(random_plan(0), new_backend), np.random.default_rng(0)
     (image, motion, blocks), *_ = fleet.frames(rng, [1.0] * ROBOTS)
     executor = fleet.together[0]
     job = Job(executor, image, executor.scheduler.next(motion, blocks))
@@ -108,12 +114,13 @@ def test_one_executor_cannot_run_two_frames_at_once(random_plan: Callable[[int],
 
 
 def test_after_a_pass_that_failed_every_member_starts_whole(
-    random_plan: Callable[[int], Plan], monkeypatch: pytest.MonkeyPatch
+    random_plan: Callable[[int], Plan], monkeypatch: pytest.MonkeyPatch, new_backend: Any
 ) -> None:
-    fleet, rng = Fleet(random_plan(5), crossing=9.0), np.random.default_rng(5)
+    fleet, rng = Fleet(random_plan(5), new_backend, crossing=9.0), np.random.default_rng(5)
     fleet.run(fleet.frames(rng, [1.0] * ROBOTS))
     with monkeypatch.context() as broken:
-        broken.setattr("fluxshard_core.sparse.shared_pass.SharedPass.run", lambda *_: 1 / 0)
+        runner = type(fleet.together[0].network.runner)
+        broken.setattr(runner, "blocks", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             fleet.run(fleet.frames(rng, [0.2] * ROBOTS))
     for together, _ in fleet.run(fleet.frames(rng, [0.2] * ROBOTS)):

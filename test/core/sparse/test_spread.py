@@ -11,7 +11,7 @@ import torch
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import MotionField
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions
-from fluxshard_core.sparse.ops.backend import CpuBackend
+from fluxshard_core.sparse.operators import Backend
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.spread import RfapRule, accumulated_fields
 
@@ -24,12 +24,12 @@ def one_thread(two_threads: None) -> None:
 
 
 @pytest.fixture(scope="module")
-def backend() -> CpuBackend:
-    return CpuBackend()
+def backend(new_backend: Any) -> Backend:
+    return new_backend()
 
 
 def wrong_frames(
-    rule: RfapRule, plan: Plan, scene: Scene, backend: CpuBackend
+    rule: RfapRule, plan: Plan, scene: Scene, backend: Backend
 ) -> tuple[int, list[int]]:
     """How many frames differ from the dense run, and what each executed."""
     options = ExecutorOptions("exact", crossing=9.0, rfap=rule)
@@ -47,7 +47,7 @@ def wrong_frames(
 def test_the_compact_rule_is_exact_too(
     random_plan: Callable[[int], Plan],
     random_scene: Callable[..., Scene],
-    backend: CpuBackend,
+    backend: Backend,
     seed: int,
 ) -> None:
     plan = random_plan(seed)
@@ -55,7 +55,7 @@ def test_the_compact_rule_is_exact_too(
 
 
 def test_the_compact_rule_recomputes_no_less_than_the_check_of_every_layer(
-    random_plan: Callable[[int], Plan], random_scene: Callable[..., Scene], backend: CpuBackend
+    random_plan: Callable[[int], Plan], random_scene: Callable[..., Scene], backend: Backend
 ) -> None:
     more = 0
     for seed in range(20):
@@ -69,7 +69,7 @@ def test_the_compact_rule_recomputes_no_less_than_the_check_of_every_layer(
 
 
 def test_without_a_rule_wrong_values_are_reused(
-    random_plan: Callable[[int], Plan], random_scene: Callable[..., Scene], backend: CpuBackend
+    random_plan: Callable[[int], Plan], random_scene: Callable[..., Scene], backend: Backend
 ) -> None:
     wrong = 0
     for seed in range(20):
@@ -78,18 +78,20 @@ def test_without_a_rule_wrong_values_are_reused(
     assert wrong >= 10
 
 
-def test_fields_end_at_dense_islands_and_grow_through_every_window(plan_builder: Any) -> None:
+def test_fields_end_at_dense_islands_and_grow_through_every_window(
+    plan_builder: Any, new_backend: Any
+) -> None:
     builder = plan_builder(3, 48, 64)
     a = builder.conv("image", 4, stride=2)
     b = builder.conv(a, 4)
     plan = builder.build(b)
-    fields = accumulated_fields(Executor(plan, CpuBackend()).network.binding)
+    fields = accumulated_fields(Executor(plan, new_backend()).network.binding)
     assert fields[a].size == (3, 3)
     assert fields[b].size == (7, 7)
     assert fields[b].stride == 2
 
 
-def test_a_layer_may_have_its_own_threshold(plan_builder: Any) -> None:
+def test_a_layer_may_have_its_own_threshold(plan_builder: Any, new_backend: Any) -> None:
     builder = plan_builder(3, 48, 64)
     a = builder.conv("image", 4, activation=None)
     plan = builder.build(builder.conv(a, 4, activation=None))
@@ -98,9 +100,9 @@ def test_a_layer_may_have_its_own_threshold(plan_builder: Any) -> None:
     executed = []
     for thresholds in ({}, {a: 10.0}):
         options = ExecutorOptions("bounded", layer_thresholds=thresholds, crossing=9.0)
-        executor = Executor(plan, CpuBackend(), options)
+        executor = Executor(plan, new_backend(), options)
         executor.run(frame)
         executed.append(executor.run(drifted).executed)
     assert 0 < executed[1] < executed[0]
     with pytest.raises(InputError, match="no maps of the plan"):
-        Executor(plan, CpuBackend(), ExecutorOptions("bounded", layer_thresholds={"x": 1.0}))
+        Executor(plan, new_backend(), ExecutorOptions("bounded", layer_thresholds={"x": 1.0}))
