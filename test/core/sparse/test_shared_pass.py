@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -119,8 +120,9 @@ def test_after_a_pass_that_failed_every_member_starts_whole(
     fleet, rng = Fleet(random_plan(5), new_backend, crossing=9.0), np.random.default_rng(5)
     fleet.run(fleet.frames(rng, [1.0] * ROBOTS))
     with monkeypatch.context() as broken:
-        runner = type(fleet.together[0].network.runner)
-        broken.setattr(runner, "blocks", lambda *_: 1 / 0)
+        for robot in fleet.together:
+            runner = SimpleNamespace(blocks=lambda *_: 1 / 0)
+            broken.setattr(robot.network, "runner", runner)
         with pytest.raises(ZeroDivisionError):
             fleet.run(fleet.frames(rng, [0.2] * ROBOTS))
     for together, _ in fleet.run(fleet.frames(rng, [0.2] * ROBOTS)):
