@@ -106,7 +106,7 @@ class Binding:
                 reader = step.operator.patch, self.grid_of(step.output)
                 if Halo.around(self.level[step.source], [reader]) != Halo():
                     ringed.add(step.source)
-        cache = FeatureCache(layouts)
+        cache = FeatureCache(layouts, self.backend.copy_cells)
         for spec in self.cached(filtered):
             layout, pad_value = layouts[self.level[spec.name]], pad_values.get(spec.name, 0.0)
             store = self.backend.store(layout, spec.channels, pad_value)

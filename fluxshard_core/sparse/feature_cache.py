@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,26 @@ from fluxshard_core.sparse.layout import LevelLayout
 from fluxshard_core.sparse.store import FeatureStore
 
 Bool = npt.NDArray[np.bool_]
+CopyCells = Callable[[Sequence[FeatureStore], torch.Tensor, torch.Tensor], None]
+"""Copies cells of every store from flat buffer positions ``(n,)`` int64 to others; all sources of
+a store are read before any of its cells is written."""
+
+
+def copy_cells(
+    stores: Sequence[FeatureStore], sources: torch.Tensor, destinations: torch.Tensor
+) -> None:
+    """Copy cells with PyTorch's own indexing; see :data:`CopyCells`."""
+    for store in stores:
+        store.scatter_cells(destinations, store.gather_cells(sources))
 
 
 class FeatureCache:
     """Stores by tensor name; those of one level share a layout, so they move together."""
 
-    def __init__(self, layouts: Mapping[Level, LevelLayout]) -> None:
+    def __init__(self, layouts: Mapping[Level, LevelLayout], copy_cells: CopyCells) -> None:
+        """``copy_cells`` is how a backend moves cells inside stores of one level."""
         self._layouts = layouts
+        self._copy_cells = copy_cells
         self._stores: dict[str, FeatureStore] = {}
         self._moving: dict[Level, list[FeatureStore]] = {level: [] for level in layouts}
         self._ringed: dict[Level, list[FeatureStore]] = {level: [] for level in layouts}
@@ -76,12 +89,14 @@ class FeatureCache:
         recentred = not layout.has_room(shift)
         layout.origin = (layout.centre if recentred else old_origin) + shift
         destinations = layout.flat(torch.from_numpy(destination.astype(np.int64)))
-        for store in self._moving[motion.level]:
-            values = store.gather_cells(sources) if len(destination) else None
-            if recentred:
+        stores = self._moving[motion.level]
+        if recentred:
+            for store in stores:
+                values = store.gather_cells(sources)
                 store.recentre(old_origin, layout.centre)
-            if values is not None:
                 store.scatter_cells(destinations, values)
+        elif len(destination):
+            self._copy_cells(stores, sources, destinations)
         if displaced:
             for store in self._ringed[motion.level]:
                 store.clear_ring()

@@ -134,6 +134,12 @@ class Backend(Protocol):
         """Allocate the cache of one feature map."""
         ...
 
+    def copy_cells(
+        self, stores: Sequence[FeatureStore], sources: torch.Tensor, destinations: torch.Tensor
+    ) -> None:
+        """Copy cells inside stores, as ``feature_cache.CopyCells``."""
+        ...
+
     def store_bytes(self, layout: LevelLayout, channels: int) -> int:
         """Return the memory that :meth:`store` would take."""
         ...

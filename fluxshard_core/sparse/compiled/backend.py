@@ -7,6 +7,9 @@ everything therefore agrees bit for bit by construction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 
 from fluxshard_core.sparse.binding import Binding
@@ -23,6 +26,7 @@ from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid
 from fluxshard_kernels.cpu.library import Library, load
+from fluxshard_kernels.cpu.records import BUFFER
 
 
 class CompiledBackend:
@@ -59,6 +63,16 @@ class CompiledBackend:
     def store(self, layout: LevelLayout, channels: int, pad_value: float) -> FeatureStore:
         """Allocate the cache of one feature map."""
         return FeatureStore(layout, channels, self.dtype, pad_value, self._scratch)
+
+    def copy_cells(
+        self, stores: Sequence[FeatureStore], sources: torch.Tensor, destinations: torch.Tensor
+    ) -> None:
+        """Copy cells inside stores, one store a thread at a time."""
+        threads = min(torch.get_num_threads(), len(stores))
+        maps = np.array([(store.address, store.channels) for store in stores], dtype=BUFFER)
+        room = threads * len(sources) * max(store.channels for store in stores)
+        held = self._scratch.take((room,), self.dtype)
+        self._library.move(maps, sources.numpy(), destinations.numpy(), held.data_ptr(), threads)
 
     def store_bytes(self, layout: LevelLayout, channels: int) -> int:
         """Return the memory that :meth:`store` would take."""

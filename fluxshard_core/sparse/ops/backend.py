@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from fluxshard_core.sparse.binding import Binding
+from fluxshard_core.sparse.feature_cache import copy_cells
 from fluxshard_core.sparse.layout import LevelLayout
 from fluxshard_core.sparse.nodes import (
     Binary,
@@ -91,6 +94,12 @@ class CpuBackend:
     def store(self, layout: LevelLayout, channels: int, pad_value: float) -> FeatureStore:
         """Allocate the cache of one feature map."""
         return FeatureStore(layout, channels, self.dtype, pad_value, self._scratch)
+
+    def copy_cells(
+        self, stores: Sequence[FeatureStore], sources: torch.Tensor, destinations: torch.Tensor
+    ) -> None:
+        """Copy cells inside stores."""
+        copy_cells(stores, sources, destinations)
 
     def store_bytes(self, layout: LevelLayout, channels: int) -> int:
         """Return the memory that :meth:`store` would take."""
