@@ -21,6 +21,7 @@ from fluxshard_core.sparse.bench_scene import BenchScene, LayoutName
 from fluxshard_core.sparse.dense_rivals import dense_rivals
 from fluxshard_core.sparse.executor import Executor
 from fluxshard_core.sparse.plan import Plan
+from fluxshard_kernels.cpu.records import Kind
 
 WARM_UP_FRAMES = 24  # until the batch sizes that the pan brings have been met
 FRAMES_A_SAMPLE = 4
@@ -35,6 +36,7 @@ _PARTS = (
         r"sparse/(active|tiles|schedule)\.py$",
         r"^(requested_tiles|with_lost_cells|select|cells)$",
     ),
+    ("cell lists", r"compiled/cells\.py$", r"^(mark|lists)$"),
     ("gather", r"sparse/store\.py$", r"^(gather|read)$"),
     ("scatter", r"sparse/store\.py$", r"^(scatter|write)$"),
     ("convolution", r"ops/primitive\.py$", r"^(images|whole)$"),
@@ -43,6 +45,18 @@ _PARTS = (
     ("merge", r"ops/merge\.py$", r"^apply$"),
     ("island", r"ops/island\.py$", r"^dense$"),
 )
+
+# The same for what compiled runners say of their operators.
+_COMPILED_PARTS = {
+    Kind.CONVOLVE: "convolution",
+    Kind.DEPTHWISE: "convolution",
+    Kind.MAXIMUM: "pool",
+    Kind.AVERAGE: "pool",
+    Kind.COPY: "merge",
+    Kind.ADD: "merge",
+    Kind.MULTIPLY: "merge",
+    Kind.ACTIVATE: "merge",
+}
 
 
 @dataclass(frozen=True)
@@ -199,14 +213,20 @@ class ExecutorBenchmark:
         """Milliseconds a frame by part; the profiler's own cost is scaled away."""
         blocks = self._scene.blocks(share, layout)
         self._step(blocks)
+        runner = self._executor.network.runner
+        compiled: dict[Kind, float] = {}
+        runner.timings = compiled
         profiler = cProfile.Profile()
         started = time.perf_counter()
         profiler.enable()
         for _ in range(PROFILED_FRAMES):
             self._step(blocks)
         profiler.disable()
+        runner.timings = None
         scale = total / (time.perf_counter() - started)
         parts = dict.fromkeys((part for part, _, _ in _PARTS), 0.0)
+        for kind, seconds in compiled.items():
+            parts[_COMPILED_PARTS[kind]] += seconds * scale
         stats = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
         for (file, _, function), (_, _, _, cumulative, _) in stats.items():
             for part, file_pattern, function_pattern in _PARTS:

@@ -16,6 +16,7 @@ from fluxshard_core.sparse.nodes import DenseIsland, Node
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
+from fluxshard_kernels.cpu.records import Kind
 
 if TYPE_CHECKING:
     from fluxshard_core.sparse.binding import Binding
@@ -87,7 +88,13 @@ class IslandOperator(Protocol):
 
 
 class Runner(Protocol):
-    """Runs whole frames of one binding."""
+    """Runs whole frames of one binding.
+
+    While ``timings`` is a dictionary, seconds by kind of operator are added to it by those runners
+    whose operators cannot be seen from Python.
+    """
+
+    timings: dict[Kind, float] | None
 
     def dense(self, network: Network, image: torch.Tensor) -> None:
         """Compute every map from ``image`` ``(1, H, W, C)``, in any memory layout."""

@@ -15,8 +15,8 @@ from fluxshard_core.sparse.compiled.program import Program
 from fluxshard_core.sparse.network import Network
 from fluxshard_core.sparse.schedule import Schedule
 from fluxshard_core.sparse.scratch import Scratch
-from fluxshard_kernels.cpu.library import Library, Records
-from fluxshard_kernels.cpu.records import BUFFER, PART
+from fluxshard_kernels.cpu.library import Int64, Library, Records
+from fluxshard_kernels.cpu.records import BUFFER, PART, Kind
 
 _LINE = 16  # floats in a cache line
 
@@ -48,6 +48,7 @@ class CompiledRunner:
         self._library, self._program = library, program
         self._lists = CellLists(library, program.assembly.rules)
         self._memory: list[_Memory] = []
+        self.timings: dict[Kind, float] | None = None
 
     def dense(self, network: Network, image: torch.Tensor) -> None:
         """Compute every map from ``image`` ``(1, H, W, C)``."""
@@ -110,11 +111,19 @@ class CompiledRunner:
         for section in self._program.sections:
             operators = assembly.operators[section.start : section.stop]
             if len(operators):
-                self._library.run(operators, assembly.segments, pointers, threads)
+                spent = None if self.timings is None else np.zeros(len(operators), np.int64)
+                self._library.run(operators, assembly.segments, pointers, threads, spent)
+                if spent is not None:
+                    self._note(operators, spent)
             if section.island:
                 # An island is captured for one frame, and its shapes are written into it.
                 for part in parts:
                     run_island(part.network, section.island)
+
+    def _note(self, operators: Records, spent: Int64) -> None:
+        assert self.timings is not None
+        for kind, nanoseconds in zip(operators["kind"].tolist(), spent.tolist(), strict=True):
+            self.timings[Kind(kind)] = self.timings.get(Kind(kind), 0.0) + nanoseconds / 1e9
 
     def _executed(self, part: _Part) -> int:
         costs = self._program.cell_costs

@@ -11,10 +11,14 @@ from fluxshard_core.sparse.dense_pass import run_dense
 from fluxshard_core.sparse.network import Network
 from fluxshard_core.sparse.schedule import Schedule
 from fluxshard_core.sparse.shared_pass import SharedPass
+from fluxshard_kernels.cpu.records import Kind
 
 
 class TorchRunner:
     """Keeps nothing: what a frame needs beyond the caches lives as long as its pass."""
+
+    def __init__(self) -> None:
+        self.timings: dict[Kind, float] | None = None
 
     def dense(self, network: Network, image: torch.Tensor) -> None:
         """Compute every map from ``image`` ``(1, H, W, C)``."""
