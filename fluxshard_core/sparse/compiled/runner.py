@@ -45,7 +45,7 @@ class CompiledRunner:
     """
 
     def __init__(self, library: Library, program: Program) -> None:
-        self._library, self._program = library, program
+        self._library, self.program = library, program
         self._lists = CellLists(library, program.assembly.rules)
         self._memory: list[_Memory] = []
         self.timings: dict[Kind, float] | None = None
@@ -89,7 +89,7 @@ class CompiledRunner:
         return _Part(network, self._buffers(network, counts, memory.slots), lists, counts)
 
     def _buffers(self, network: Network, counts: Mapping[Level, int], scratch: Scratch) -> Records:
-        program = self._program
+        program = self.program
         buffers: Records = np.zeros(len(program.maps) + len(program.slots), BUFFER)
         for index, name in enumerate(program.maps):
             store = network.cache[name]
@@ -107,8 +107,8 @@ class CompiledRunner:
         pointers: Records = np.array(
             [(part.buffers.ctypes.data, part.lists.ctypes.data) for part in parts], dtype=PART
         )
-        assembly, threads = self._program.assembly, torch.get_num_threads()
-        for section in self._program.sections:
+        assembly, threads = self.program.assembly, torch.get_num_threads()
+        for section in self.program.sections:
             operators = assembly.operators[section.start : section.stop]
             if len(operators):
                 spent = None if self.timings is None else np.zeros(len(operators), np.int64)
@@ -126,6 +126,6 @@ class CompiledRunner:
             self.timings[Kind(kind)] = self.timings.get(Kind(kind), 0.0) + nanoseconds / 1e9
 
     def _executed(self, part: _Part) -> int:
-        costs = self._program.cell_costs
+        costs = self.program.cell_costs
         cells = sum(cost * part.counts.get(level, 0) for level, cost in costs.items())
-        return cells + self._program.island_cost
+        return cells + self.program.island_cost
