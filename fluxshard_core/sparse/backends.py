@@ -17,11 +17,10 @@ _log = logging.getLogger(__name__)
 def default_backend(dtype: torch.dtype = torch.float32, *, exact: bool = True) -> Backend:
     """Return the fastest backend of this machine; ``exact`` as for :class:`CpuBackend`.
 
-    Compiled kernels in float32 where a C++ compiler is at hand, else plain PyTorch.
+    Compiled kernels where a C++ compiler is at hand, else plain PyTorch.
     """
-    if dtype == torch.float32:
-        try:
-            return CompiledBackend()
-        except BuildError as error:
-            _log.warning("running on plain PyTorch, several times slower: %s", error)
+    try:
+        return CompiledBackend(dtype)
+    except BuildError as error:
+        _log.warning("running on plain PyTorch, several times slower: %s", error)
     return CpuBackend(dtype, exact=exact)

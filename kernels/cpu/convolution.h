@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "activation.h"
 
@@ -28,7 +29,20 @@ constexpr int cells_at_a_time(int vectors) {
   return PANEL == 4 ? (vectors == 4 ? 6 : 8) : (vectors == 2 ? 6 : 8);
 }
 
-template <int CELLS, int VECTORS>
+// A bfloat16 row is widened before it is used, once for all vectors of output channels.
+constexpr int WIDENED = 2048;
+
+static inline const float* as_floats(const float* row, int, float*) { return row; }
+
+static inline const float* as_floats(const Half* row, int length, float* room) {
+  for (int k = 0; k < length; k += WIDTH) {
+    const int left = length - k;
+    store(room + k, left >= WIDTH ? load(row + k) : load_some(row + k, left), WIDTH);
+  }
+  return room;
+}
+
+template <typename Number, int CELLS, int VECTORS>
 static void convolve_cells(const Operator& op, const Segment* segments, const Part& part,
                            int64_t first, const float* weights, int channel) {
   Vector sum[CELLS][VECTORS];
@@ -39,29 +53,31 @@ static void convolve_cells(const Operator& op, const Segment* segments, const Pa
                                          : load_some(op.bias + channel + v * WIDTH, left);
     for (int m = 0; m < CELLS; ++m) sum[m][v] = start;
   }
+  constexpr bool plain = std::is_same<Number, float>::value;
+  const int run = plain ? INT32_MAX : WIDENED;
+  float room[plain ? 1 : CELLS][plain ? 1 : WIDENED];
   for (int s = 0; s < op.segments; ++s) {
-    const Segment& segment = segments[s];
-    const Buffer& buffer = part.buffers[segment.buffer];
-    const float* rows[CELLS];
-    for (int m = 0; m < CELLS; ++m)
-      rows[m] = buffer.data + place(part.lists[segment.list], first + m) * buffer.stride +
-                segment.offset;
-    for (int k = 0; k < segment.length; ++k) {
-      Vector taps[VECTORS];
+    for (int start = 0; start < segments[s].length; start += run) {
+      const int length = std::min(run, segments[s].length - start);
+      const float* rows[CELLS];
+      for (int m = 0; m < CELLS; ++m)
+        rows[m] = as_floats(source<Number>(segments[s], part, first + m) + start, length, room[plain ? 0 : m]);
+      for (int k = 0; k < length; ++k) {
+        Vector taps[VECTORS];
 #pragma GCC unroll 4
-      for (int v = 0; v < VECTORS; ++v) taps[v] = load(weights + v * WIDTH);
-      weights += VECTORS * WIDTH;
+        for (int v = 0; v < VECTORS; ++v) taps[v] = load(weights + v * WIDTH);
+        weights += VECTORS * WIDTH;
 #pragma GCC unroll 8
-      for (int m = 0; m < CELLS; ++m) {
-        const float value = rows[m][k];
+        for (int m = 0; m < CELLS; ++m) {
+          const float value = rows[m][k];
 #pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; ++v) sum[m][v] += value * taps[v];
+          for (int v = 0; v < VECTORS; ++v) sum[m][v] += value * taps[v];
+        }
       }
     }
   }
-  const Buffer& out = part.buffers[op.buffer];
   for (int m = 0; m < CELLS; ++m) {
-    float* to = out.data + place(part.lists[op.list], first + m) * out.stride + op.offset + channel;
+    Number* to = target<Number>(op, part, first + m) + channel;
     for (int v = 0; v < VECTORS; ++v) {
       const int left = op.channels - channel - v * WIDTH;
       store(to + v * WIDTH, activate(sum[m][v], op.activation, op.slope), left);
@@ -69,14 +85,14 @@ static void convolve_cells(const Operator& op, const Segment* segments, const Pa
   }
 }
 
-template <int VECTORS, int CELLS = cells_at_a_time(VECTORS)>
+template <typename Number, int VECTORS, int CELLS = cells_at_a_time(VECTORS)>
 static void convolve_panel(const Operator& op, const Segment* segments, const Part& part,
                            int64_t first, int64_t last, const float* weights, int channel) {
   for (; first + CELLS <= last; first += CELLS)
-    convolve_cells<CELLS, VECTORS>(op, segments, part, first, weights, channel);
+    convolve_cells<Number, CELLS, VECTORS>(op, segments, part, first, weights, channel);
   if constexpr (CELLS > 1)
     if (first < last)
-      convolve_panel<VECTORS, CELLS - 1>(op, segments, part, first, last, weights, channel);
+      convolve_panel<Number, VECTORS, CELLS - 1>(op, segments, part, first, last, weights, channel);
 }
 
 // The work of one operator in pieces: some cells and one panel of output channels each.
@@ -90,6 +106,7 @@ static int64_t convolution_chunk(const Operator& op, const Segment* segments, in
   return chunk / LEAST_CELLS * LEAST_CELLS;
 }
 
+template <typename Number>
 static void convolve(const Operator& op, const Segment* segments, const Part& part, int64_t first,
                      int64_t last, int64_t panel) {
   int64_t depth = 0;
@@ -97,11 +114,11 @@ static void convolve(const Operator& op, const Segment* segments, const Part& pa
   const int channel = panel * PANEL * WIDTH;
   const float* weights = op.weights + channel * depth;
   switch (std::min(PANEL, (op.channels - channel + WIDTH - 1) / WIDTH)) {
-    case 1: return convolve_panel<1>(op, segments, part, first, last, weights, channel);
-    case 2: return convolve_panel<2>(op, segments, part, first, last, weights, channel);
+    case 1: return convolve_panel<Number, 1>(op, segments, part, first, last, weights, channel);
+    case 2: return convolve_panel<Number, 2>(op, segments, part, first, last, weights, channel);
 #if defined(__AVX512F__) || defined(__aarch64__)
-    case 3: return convolve_panel<3>(op, segments, part, first, last, weights, channel);
-    case 4: return convolve_panel<4>(op, segments, part, first, last, weights, channel);
+    case 3: return convolve_panel<Number, 3>(op, segments, part, first, last, weights, channel);
+    case 4: return convolve_panel<Number, 4>(op, segments, part, first, last, weights, channel);
 #endif
   }
 }

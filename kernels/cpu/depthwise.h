@@ -9,38 +9,33 @@
 
 namespace fluxshard {
 
-template <int CELLS>
+template <typename Number, int CELLS>
 static void depthwise_cells(const Operator& op, const Segment* segments, const Part& part,
                             int64_t first) {
   const int padded = (op.channels + WIDTH - 1) / WIDTH * WIDTH;
-  const Buffer& out = part.buffers[op.buffer];
   for (int channel = 0; channel < op.channels; channel += WIDTH) {
     const int left = op.channels - channel;
     Vector sum[CELLS];
     for (int m = 0; m < CELLS; ++m) sum[m] = op.bias ? load(op.bias + channel) : Vector{};
     for (int s = 0; s < op.segments; ++s) {
-      const Segment& segment = segments[s];
-      const Buffer& buffer = part.buffers[segment.buffer];
       const Vector tap = load(op.weights + s * padded + channel);
       for (int m = 0; m < CELLS; ++m) {
-        const float* from = buffer.data +
-                            place(part.lists[segment.list], first + m) * buffer.stride +
-                            segment.offset + channel;
+        const Number* from = source<Number>(segments[s], part, first + m) + channel;
         sum[m] += (left >= WIDTH ? load(from) : load_some(from, left)) * tap;
       }
     }
     for (int m = 0; m < CELLS; ++m) {
-      float* to =
-          out.data + place(part.lists[op.list], first + m) * out.stride + op.offset + channel;
-      store(to, activate(sum[m], op.activation, op.slope), left);
+      store(target<Number>(op, part, first + m) + channel,
+            activate(sum[m], op.activation, op.slope), left);
     }
   }
 }
 
+template <typename Number>
 static void convolve_depthwise(const Operator& op, const Segment* segments, const Part& part,
                                int64_t first, int64_t last) {
-  for (; first + 4 <= last; first += 4) depthwise_cells<4>(op, segments, part, first);
-  for (; first < last; ++first) depthwise_cells<1>(op, segments, part, first);
+  for (; first + 4 <= last; first += 4) depthwise_cells<Number, 4>(op, segments, part, first);
+  for (; first < last; ++first) depthwise_cells<Number, 1>(op, segments, part, first);
 }
 
 }  // namespace fluxshard

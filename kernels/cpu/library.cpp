@@ -29,16 +29,17 @@ Pieces cut(const Operator& op, const Segment* segments, int64_t cells, int threa
   return {chunk, (cells + chunk - 1) / chunk, (op.channels + PANEL * WIDTH - 1) / (PANEL * WIDTH)};
 }
 
+template <typename Number>
 void run_piece(const Operator& op, const Segment* segments, const Part& part, const Pieces& pieces,
                int64_t piece) {
   const int64_t first = piece / pieces.panels * pieces.chunk;
   const int64_t last = std::min(part.lists[op.cells].count, first + pieces.chunk);
   switch (op.kind) {
-    case CONVOLVE: return convolve(op, segments, part, first, last, piece % pieces.panels);
-    case DEPTHWISE: return convolve_depthwise(op, segments, part, first, last);
+    case CONVOLVE: return convolve<Number>(op, segments, part, first, last, piece % pieces.panels);
+    case DEPTHWISE: return convolve_depthwise<Number>(op, segments, part, first, last);
     case MAXIMUM:
-    case AVERAGE: return pool(op, *segments, part, first, last);
-    default: return combine(op, segments, part, first, last);
+    case AVERAGE: return pool<Number>(op, *segments, part, first, last);
+    default: return combine<Number>(op, segments, part, first, last);
   }
 }
 
@@ -58,13 +59,15 @@ extern "C" {
 int32_t fluxshard_width() { return WIDTH; }
 int32_t fluxshard_panel() { return PANEL; }
 
-// Runs operators in order, each for all parts, on so many threads. `spent`, where given, gets the
+// Runs operators in order, each for all parts, on so many threads; numbers are bfloat16 where
+// `half`, else floats. `spent`, where given, gets the
 // nanoseconds of each.
 //
 // An operator is done when its pieces are, whoever did them: a thread that the system took the
 // processor from holds up the others only if it has a piece in hand.
 void fluxshard_run(const Operator* operators, int64_t count, const Segment* all_segments,
-                   const Part* parts, int64_t part_count, int32_t threads, int64_t* spent) {
+                   const Part* parts, int64_t part_count, int32_t half, int32_t threads, int64_t* spent) {
+  const auto run = half ? run_piece<Half> : run_piece<float>;
   std::vector<std::atomic<int64_t>> next(count), done(count);
   for (int64_t index = 0; index < count; ++index) next[index] = done[index] = 0;
 #pragma omp parallel num_threads(threads) if (threads > 1)
@@ -81,7 +84,7 @@ void fluxshard_run(const Operator* operators, int64_t count, const Segment* all_
       const int64_t before = total;
       total += pieces.chunks * pieces.panels;
       while (mine < total) {
-        run_piece(op, segments, parts[p], pieces, mine - before);
+        run(op, segments, parts[p], pieces, mine - before);
         done[index].fetch_add(1, std::memory_order_release);
         mine = next[index].fetch_add(1, std::memory_order_relaxed);
       }
@@ -113,21 +116,23 @@ void fluxshard_lists(const Rule* rules, int64_t count, const int32_t* const* row
     written[i] = apply(rules[i], rows[level_of[i]], cols[level_of[i]], counts[level_of[i]], out[i]);
 }
 
-// Moves cells of several maps: all sources of a map are read before any of its cells is written.
+// Moves cells of several maps, whose strides are in bytes: all sources of a map are read before
+// any of its cells is written.
 void fluxshard_move(const Buffer* maps, int64_t count, const int64_t* sources,
-                    const int64_t* destinations, int64_t cells, float* scratch, int32_t threads) {
+                    const int64_t* destinations, int64_t cells, char* scratch, int32_t threads) {
   int64_t widest = 0;
   for (int64_t i = 0; i < count; ++i) widest = std::max(widest, maps[i].stride);
   std::atomic<int64_t> next{0}, thread{0};
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
-    float* held = scratch + thread++ * widest * cells;
+    char* held = scratch + thread++ * widest * cells;
     for (int64_t i = next++; i < count; i = next++) {
-      const Buffer& map = maps[i];
+      const int64_t size = maps[i].stride;
+      char* data = static_cast<char*>(maps[i].data);
       for (int64_t c = 0; c < cells; ++c)
-        std::memcpy(held + c * map.stride, map.data + sources[c] * map.stride, 4 * map.stride);
+        std::memcpy(held + c * size, data + sources[c] * size, size);
       for (int64_t c = 0; c < cells; ++c)
-        std::memcpy(map.data + destinations[c] * map.stride, held + c * map.stride, 4 * map.stride);
+        std::memcpy(data + destinations[c] * size, held + c * size, size);
     }
   }
 }

@@ -22,7 +22,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "fluxshard_panel": (_INT32, []),
     "fluxshard_run": (
         None,
-        [_POINTER, _INT64, _POINTER, _POINTER, _INT64, _INT32, _POINTER],
+        [_POINTER, _INT64, _POINTER, _POINTER, _INT64, _INT32, _INT32, _POINTER],
     ),
     "fluxshard_marked": (_INT64, [_POINTER, _INT32, _INT32, _POINTER, _POINTER]),
     "fluxshard_lists": (None, [_POINTER, _INT64, *[_POINTER] * 6]),
@@ -53,14 +53,20 @@ class Library:
         parts: Records,
         threads: int,
         spent: Int64 | None = None,
+        *,
+        half: bool = False,
     ) -> None:
-        """Run operators in order, each for all parts; ``spent`` gets the nanoseconds of each."""
+        """Run operators in order, each for all parts; ``spent`` gets the nanoseconds of each.
+
+        Buffers hold bfloat16 where ``half``, else float32.
+        """
         self._library.fluxshard_run(
             operators.ctypes.data,
             len(operators),
             segments.ctypes.data,
             parts.ctypes.data,
             len(parts),
+            half,
             threads,
             None if spent is None else spent.ctypes.data,
         )
@@ -89,7 +95,8 @@ class Library:
     def move(
         self, maps: Records, sources: Int64, destinations: Int64, scratch: int, threads: int
     ) -> None:
-        """Move cells of maps; ``scratch`` is the address of room for one map a thread."""
+        """Move cells of maps, strides in bytes; ``scratch`` is the address of room for the cells
+        of one map a thread."""
         self._library.fluxshard_move(
             maps.ctypes.data,
             len(maps),

@@ -10,17 +10,18 @@
 
 namespace fluxshard {
 
+template <typename Number>
 static void pool(const Operator& op, const Segment& segment, const Part& part, int64_t first,
                  int64_t last) {
   const Window& window = op.window;
-  const Buffer &in = part.buffers[segment.buffer], &out = part.buffers[op.buffer];
+  const int64_t stride = part.buffers[segment.buffer].stride;
   const bool maximum = op.kind == MAXIMUM;
   const Vector start = maximum ? all(-std::numeric_limits<float>::infinity()) : Vector{};
   const float count = window.kernel[0] * window.kernel[1];
   for (; first < last; ++first) {
     const int64_t row = place(part.lists[op.rows], first), col = place(part.lists[op.cols], first);
-    const int64_t corner = place(part.lists[segment.list], first);
-    float* to = out.data + place(part.lists[op.list], first) * out.stride + op.offset;
+    const Number* corner = source<Number>(segment, part, first);
+    Number* to = target<Number>(op, part, first);
     for (int channel = 0; channel < op.channels; channel += WIDTH) {
       const int left = op.channels - channel;
       Vector value = start;
@@ -30,8 +31,7 @@ static void pool(const Operator& op, const Segment& segment, const Part& part, i
         for (int j = 0; j < window.kernel[1]; ++j) {
           const int64_t right = j * window.dilation[1];
           if (col + right < 0 || col + right >= window.size[1]) continue;
-          const float* from = in.data + (corner + down * window.pitch + right) * in.stride +
-                              segment.offset + channel;
+          const Number* from = corner + (down * window.pitch + right) * stride + channel;
           const Vector seen = left >= WIDTH ? load(from) : load_some(from, left);
           // NaN wins, as in PyTorch.
           value = maximum ? ((seen > value) | (seen != seen) ? seen : value) : value + seen;

@@ -11,7 +11,7 @@ enum Activation : int32_t {
   NONE, RELU, SILU, SIGMOID, TANH, LEAKY_RELU, HARDSWISH, HARDSIGMOID, RELU6, GELU
 };
 
-// A run of `length` floats per output cell, `offset` floats from the cell that `list` names in
+// A run of `length` numbers per output cell, `offset` numbers from the cell that `list` names in
 // `buffer`.
 struct Segment {
   int32_t buffer, list, offset, length;
@@ -37,8 +37,8 @@ struct Operator {
 };
 
 struct Buffer {
-  float* data;
-  int64_t stride;  // floats a cell
+  void* data;
+  int64_t stride;  // numbers a cell
 };
 
 // `positions` null: cell i lies at i.
@@ -55,6 +55,21 @@ struct Part {
 
 static inline int64_t place(const List& list, int64_t index) {
   return list.positions ? list.positions[index] : index;
+}
+
+// Where the output cell `cell` finds its first number, of type `Number`.
+template <typename Number>
+static inline const Number* source(const Segment& segment, const Part& part, int64_t cell) {
+  const Buffer& buffer = part.buffers[segment.buffer];
+  return static_cast<const Number*>(buffer.data) +
+         place(part.lists[segment.list], cell) * buffer.stride + segment.offset;
+}
+
+template <typename Number>
+static inline Number* target(const Operator& op, const Part& part, int64_t cell) {
+  const Buffer& buffer = part.buffers[op.buffer];
+  return static_cast<Number*>(buffer.data) + place(part.lists[op.list], cell) * buffer.stride +
+         op.offset;
 }
 
 }  // namespace fluxshard

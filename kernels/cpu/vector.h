@@ -1,4 +1,6 @@
 // Vectors of floats as wide as the machine's registers, and the functions kernels apply to them.
+//
+// Features are floats or bfloat16 (`Half`, the upper half of a float); sums are always floats.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +18,9 @@ constexpr int WIDTH = 4;
 
 typedef float Vector __attribute__((vector_size(4 * WIDTH)));
 typedef int32_t Integers __attribute__((vector_size(4 * WIDTH)));
+typedef uint32_t Words __attribute__((vector_size(4 * WIDTH)));
+typedef uint16_t Half;
+typedef Half Halves __attribute__((vector_size(2 * WIDTH)));
 
 static inline Vector load(const float* from) {
   Vector value;
@@ -29,12 +34,43 @@ static inline Vector load_some(const float* from, int count) {
   return value;
 }
 
+static inline Vector widen(Halves values) {
+  return (Vector)(__builtin_convertvector(values, Words) << 16);
+}
+
+// To the nearest, ties to even; NaN stays NaN.
+static inline Halves narrow(Vector value) {
+  const Words bits = (Words)value;
+  const Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  return __builtin_convertvector(value != value ? (bits >> 16) | 0x40 : rounded, Halves);
+}
+
+static inline Vector load(const Half* from) {
+  Halves values;
+  std::memcpy(&values, from, sizeof values);
+  return widen(values);
+}
+
+static inline Vector load_some(const Half* from, int count) {
+  Halves values = {};
+  std::memcpy(&values, from, sizeof(Half) * count);
+  return widen(values);
+}
+
 // `count` may be anything from 1 on; what exceeds a vector is left to the next store.
 static inline void store(float* to, Vector value, int count) {
   if (count >= WIDTH)
     std::memcpy(to, &value, sizeof value);
   else
     std::memcpy(to, &value, sizeof(float) * count);
+}
+
+static inline void store(Half* to, Vector value, int count) {
+  const Halves values = narrow(value);
+  if (count >= WIDTH)
+    std::memcpy(to, &values, sizeof values);
+  else
+    std::memcpy(to, &values, sizeof(Half) * count);
 }
 
 static inline Vector smaller(Vector a, Vector b) { return a < b ? a : b; }

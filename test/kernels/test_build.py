@@ -74,6 +74,6 @@ def test_a_machine_without_kernels_runs_plain_pytorch_and_says_so(
     assert "/no/such/compiler" in caplog.text
 
 
-def test_bfloat16_runs_on_plain_pytorch() -> None:
-    assert isinstance(default_backend(torch.bfloat16), CpuBackend)
-    assert isinstance(default_backend(), CompiledBackend)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_machine_with_a_compiler_runs_compiled_kernels(dtype: torch.dtype) -> None:
+    assert isinstance(default_backend(dtype), CompiledBackend)

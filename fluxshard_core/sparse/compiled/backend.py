@@ -1,4 +1,4 @@
-"""CompiledBackend: float32 on the CPU through kernels compiled for this very processor.
+"""CompiledBackend: the CPU through kernels compiled for this very processor.
 
 A value depends on nothing but what it is computed from: every cell of every operator is summed in
 one fixed order, whichever other cells are computed with it. Recomputing some cells, some tiles or
@@ -21,7 +21,7 @@ from fluxshard_core.sparse.layout import LevelLayout
 from fluxshard_core.sparse.nodes import DenseIsland, Node
 from fluxshard_core.sparse.operators import IslandOperator, PointOperator, WindowOperator
 from fluxshard_core.sparse.ops.island import TorchIsland
-from fluxshard_core.sparse.plan import Plan
+from fluxshard_core.sparse.plan import Plan, PlanError
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid
@@ -32,23 +32,27 @@ from fluxshard_kernels.cpu.records import BUFFER
 class CompiledBackend:
     """One backend may serve several executors, on one thread at a time; they share its weights.
 
+    In bfloat16 features take half the memory; weights and sums stay float32.
+
     :raises BuildError: if the kernels cannot be built on this machine.
+    :raises PlanError: another dtype than float32 and bfloat16.
     """
 
-    dtype = torch.float32
-
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        if dtype not in (torch.float32, torch.bfloat16):
+            raise PlanError(f"the CPU backend computes in float32 or bfloat16, not {dtype}")
+        self.dtype = dtype
         self._library: Library = load()
         self._emitter = Emitter(self._library)
         self._scratch = Scratch()
 
     def window_operator(self, plan: Plan, node: Node, grid: TileGrid) -> WindowOperator:
         """Return the operator of a node that reads a neighbourhood or changes level."""
-        return CompiledWindow(self._library, self._emitter, plan, node, grid)
+        return CompiledWindow(self._library, self._emitter, plan, node, grid, self.dtype)
 
     def point_operator(self, plan: Plan, node: Node) -> PointOperator:
         """Return the operator of a node that reads only its own cell."""
-        return CompiledPoint(self._library, self._emitter, plan, node)
+        return CompiledPoint(self._library, self._emitter, plan, node, self.dtype)
 
     def island_operator(self, node: DenseIsland) -> IslandOperator:
         """Return the operator of a dense subgraph."""
@@ -58,7 +62,9 @@ class CompiledBackend:
         """Return what runs whole frames of a bound plan."""
         pitch = {level: layout.pitch for level, layout in binding.layouts().items()}
         names = [spec.name for spec in binding.cached(filtered)]
-        return CompiledRunner(self._library, Program(binding, names, pitch, self._emitter))
+        return CompiledRunner(
+            self._library, Program(binding, names, pitch, self._emitter), self.dtype
+        )
 
     def store(self, layout: LevelLayout, channels: int, pad_value: float) -> FeatureStore:
         """Allocate the cache of one feature map."""
@@ -69,9 +75,10 @@ class CompiledBackend:
     ) -> None:
         """Copy cells inside stores, one store a thread at a time."""
         threads = min(torch.get_num_threads(), len(stores))
-        maps = np.array([(store.address, store.channels) for store in stores], dtype=BUFFER)
-        room = threads * len(sources) * max(store.channels for store in stores)
-        held = self._scratch.take((room,), self.dtype)
+        sizes = [store.channels * self.dtype.itemsize for store in stores]
+        addresses = [store.address for store in stores]
+        maps = np.array(list(zip(addresses, sizes, strict=True)), dtype=BUFFER)
+        held = self._scratch.take((threads * len(sources) * max(sizes),), torch.uint8)
         self._library.move(maps, sources.numpy(), destinations.numpy(), held.data_ptr(), threads)
 
     def store_bytes(self, layout: LevelLayout, channels: int) -> int:
@@ -80,4 +87,4 @@ class CompiledBackend:
 
     def image(self, frame: torch.Tensor) -> torch.Tensor:
         """Bring ``(1, C, H, W)`` to ``(1, H, W, C)``."""
-        return frame.permute(0, 2, 3, 1)
+        return frame.permute(0, 2, 3, 1).to(self.dtype)

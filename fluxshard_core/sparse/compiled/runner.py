@@ -18,7 +18,7 @@ from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_kernels.cpu.library import Int64, Library, Records
 from fluxshard_kernels.cpu.records import BUFFER, PART, Kind
 
-_LINE = 16  # floats in a cache line
+_LINE = 32  # numbers to a multiple of which slots are filled up
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +44,8 @@ class CompiledRunner:
     What a frame needs beyond the caches is kept and shared by all that the runner runs.
     """
 
-    def __init__(self, library: Library, program: Program) -> None:
-        self._library, self.program = library, program
+    def __init__(self, library: Library, program: Program, dtype: torch.dtype) -> None:
+        self._library, self.program, self._dtype = library, program, dtype
         self._lists = CellLists(library, program.assembly.rules)
         self._memory: list[_Memory] = []
         self.timings: dict[Kind, float] | None = None
@@ -96,10 +96,10 @@ class CompiledRunner:
             buffers[index] = store.address, store.channels
         sizes = [-(-counts[room.level] * room.channels // _LINE) * _LINE for room in program.rooms]
         ends = np.cumsum([0, *sizes])
-        memory = scratch.take((int(ends[-1]) + 1,), torch.float32).data_ptr()
+        memory = scratch.take((int(ends[-1]) + 1,), self._dtype).data_ptr()
         if program.slots:
             slots = buffers[len(program.maps) :]
-            slots["data"] = memory + 4 * ends[program.room_of]
+            slots["data"] = memory + self._dtype.itemsize * ends[program.room_of]
             slots["stride"] = [slot.channels for slot in program.slots]
         return buffers
 
@@ -108,11 +108,12 @@ class CompiledRunner:
             [(part.buffers.ctypes.data, part.lists.ctypes.data) for part in parts], dtype=PART
         )
         assembly, threads = self.program.assembly, torch.get_num_threads()
+        half = self._dtype is torch.bfloat16
         for section in self.program.sections:
             operators = assembly.operators[section.start : section.stop]
             if len(operators):
                 spent = None if self.timings is None else np.zeros(len(operators), np.int64)
-                self._library.run(operators, assembly.segments, pointers, threads, spent)
+                self._library.run(operators, assembly.segments, pointers, threads, spent, half=half)
                 if spent is not None:
                     self._note(operators, spent)
             if section.island:

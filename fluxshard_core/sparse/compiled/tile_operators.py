@@ -18,7 +18,7 @@ from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
-from fluxshard_kernels.cpu.library import Int32, Library
+from fluxshard_kernels.cpu.library import Int32, Library, Records
 from fluxshard_kernels.cpu.records import BUFFER, LIST, PART
 
 
@@ -28,9 +28,16 @@ class CompiledWindow:
     pad_value = 0.0
 
     def __init__(
-        self, library: Library, emitter: Emitter, plan: Plan, node: Node, grid: TileGrid
+        self,
+        library: Library,
+        emitter: Emitter,
+        plan: Plan,
+        node: Node,
+        grid: TileGrid,
+        dtype: torch.dtype,
     ) -> None:
         self._library, self._emitter, self._node, self._grid = library, emitter, node, grid
+        self._dtype = dtype
         self._source, self._out = plan.tensors[node.inputs[0]], plan.tensors[node.output]
         self.patch: Patch = patch_of(node, grid.tile_shape)
         self._ready: tuple[int, Assembly, CellLists] | None = None
@@ -45,12 +52,12 @@ class CompiledWindow:
         records = lists.lists(
             [rows], [cols], lambda level: (layout.origin, layout.pitch), self._scratch
         )
-        out = torch.empty((tiles.n, height, width, self._out.channels), dtype=torch.float32)
+        out = torch.empty((tiles.n, height, width, self._out.channels), dtype=self._dtype)
         buffers = np.array(
             [(store.address, store.channels), (out.data_ptr(), self._out.channels)], dtype=BUFFER
         )
         parts = np.array([(buffers.ctypes.data, records.ctypes.data)], dtype=PART)
-        self._library.run(assembly.operators, assembly.segments, parts, torch.get_num_threads())
+        _run(self._library, assembly, parts, self._dtype)
         return out
 
     def _prepare(self, pitch: int) -> tuple[Assembly, CellLists]:
@@ -71,8 +78,10 @@ class CompiledWindow:
 class CompiledPoint:
     """A node that reads only its own cell, on tensors of any cells."""
 
-    def __init__(self, library: Library, emitter: Emitter, plan: Plan, node: Node) -> None:
-        self._library, self._node = library, node
+    def __init__(
+        self, library: Library, emitter: Emitter, plan: Plan, node: Node, dtype: torch.dtype
+    ) -> None:
+        self._library, self._node, self._dtype = library, node, dtype
         self._out = plan.tensors[node.output]
         channels = [plan.tensors[name].channels for name in node.inputs]
         sources = [(Strip(index, None, 0, count, count),) for index, count in enumerate(channels)]
@@ -83,7 +92,7 @@ class CompiledPoint:
     def apply(self, *values: torch.Tensor) -> torch.Tensor:
         """Map ``(n, h, w, in)`` to ``(n, h, w, out)``."""
         inputs = [value.contiguous() for value in values]
-        out = torch.empty((*inputs[0].shape[:3], self._out.channels), dtype=torch.float32)
+        out = torch.empty((*inputs[0].shape[:3], self._out.channels), dtype=self._dtype)
         buffers = np.array(
             [(value.data_ptr(), value.shape[3]) for value in (*inputs, out)], dtype=BUFFER
         )
@@ -91,12 +100,17 @@ class CompiledPoint:
         records["count"] = out.shape[0] * out.shape[1] * out.shape[2]
         parts = np.array([(buffers.ctypes.data, records.ctypes.data)], dtype=PART)
         assembly = self._assembly
-        self._library.run(assembly.operators, assembly.segments, parts, torch.get_num_threads())
+        _run(self._library, assembly, parts, self._dtype)
         return out
 
     def multiply_accumulates(self, tiles: TileSet) -> int:
         """Multiply-accumulates over ``tiles``."""
         return tiles.cells * self._node.cell_cost
+
+
+def _run(library: Library, assembly: Assembly, parts: Records, dtype: torch.dtype) -> None:
+    half, threads = dtype is torch.bfloat16, torch.get_num_threads()
+    library.run(assembly.operators, assembly.segments, parts, threads, half=half)
 
 
 def _cells(tiles: TileSet) -> tuple[Int32, Int32]:

@@ -50,11 +50,11 @@ NewBackend = Callable[..., Backend]
 
 @pytest.fixture(scope="module", params=["compiled", "torch"])
 def new_backend(request: pytest.FixtureRequest) -> NewBackend:
-    """Make a backend: the compiled kernels and plain PyTorch in turn; bfloat16 has only one."""
+    """Make a backend: the compiled kernels and plain PyTorch in turn."""
 
     def make(dtype: torch.dtype = torch.float32, **options: Any) -> Backend:
-        if request.param == "compiled" and dtype is torch.float32:
-            return CompiledBackend()
+        if request.param == "compiled":
+            return CompiledBackend(dtype)
         return CpuBackend(dtype, **options)
 
     return make
