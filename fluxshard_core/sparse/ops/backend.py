@@ -38,7 +38,7 @@ from fluxshard_core.sparse.tiles import TileGrid
 
 
 class CpuBackend:
-    """Plain PyTorch on the CPU in float32 or bfloat16.
+    """Plain PyTorch on the CPU, features in float32 or bfloat16; convolutions are in float32.
 
     One backend may serve several executors: what it learns about which forms of a convolution
     agree bit for bit is shared, and so is the gather memory: all of them run on one thread.
@@ -59,9 +59,9 @@ class CpuBackend:
     def window_operator(self, plan: Plan, node: Node, grid: TileGrid) -> WindowOperator:
         """Return the operator of a node that reads a neighbourhood or changes level."""
         if isinstance(node, Conv) and node.window:
-            return ConvOperator(node, node.window, grid, self.dtype, self._stability)
+            return ConvOperator(node, node.window, grid, self._stability)
         if isinstance(node, ConvTranspose):
-            return ConvTransposeOperator(node, grid, self.dtype, self._stability)
+            return ConvTransposeOperator(node, grid, self._stability)
         if isinstance(node, Pool):
             return PoolOperator(node, grid)
         if isinstance(node, Upsample):
@@ -71,10 +71,10 @@ class CpuBackend:
     def point_operator(self, plan: Plan, node: Node) -> PointOperator:
         """Return the operator of a node that reads only its own cell."""
         if isinstance(node, Conv):
-            return PointConvOperator(node, self.dtype, self._stability)
+            return PointConvOperator(node, self._stability)
         if isinstance(node, Pointwise):
             channels = plan.tensors[node.output].channels
-            return PointwiseOperator(node.activation, channels, self.dtype)
+            return PointwiseOperator(node.activation, channels)
         if isinstance(node, Concat):
             return ConcatOperator()
         if isinstance(node, Slice):

@@ -27,8 +27,12 @@ class TileForm(Protocol):
         ...
 
 
-def primitive_of(node: Conv, dtype: torch.dtype) -> Primitive:
-    """Return the convolution call of ``node``."""
+def primitive_of(node: Conv) -> Primitive:
+    """Return the convolution call of ``node``.
+
+    It computes in float32 whatever the features: in bfloat16 the library adds up in an order that
+    depends on the shape, and rounding hides that from a check of a few samples.
+    """
     return Primitive(
         node.weight,
         node.bias,
@@ -36,7 +40,6 @@ def primitive_of(node: Conv, dtype: torch.dtype) -> Primitive:
         dilation=node.dilation,
         groups=node.groups,
         activation=node.activation,
-        dtype=dtype,
     )
 
 
@@ -45,11 +48,9 @@ class ConvOperator:
 
     pad_value = 0.0
 
-    def __init__(
-        self, node: Conv, window: Window, grid: TileGrid, dtype: torch.dtype, stability: Stability
-    ) -> None:
+    def __init__(self, node: Conv, window: Window, grid: TileGrid, stability: Stability) -> None:
         self._node, self._grid, self._stability = node, grid, stability
-        self._primitive = primitive_of(node, dtype)
+        self._primitive = primitive_of(node)
         single_cells = grid.tile_shape == (1, 1) and node.groups == 1
         kernel = MatrixKernel if single_cells else ImageKernel
         self._kernel: PatchKernel = kernel(self._primitive)
@@ -57,7 +58,8 @@ class ConvOperator:
 
     def tiles(self, store: TileSource, tiles: TileSet) -> torch.Tensor:
         """Compute ``(n, h, w, out)``."""
-        return self._stability.convolve(self._kernel, store.gather(tiles, self.patch))
+        patches = store.gather(tiles, self.patch)
+        return self._stability.convolve(self._kernel, patches.float()).to(patches.dtype)
 
     def dense(self, x: torch.Tensor, store: FeatureStore) -> torch.Tensor:
         """Compute ``(1, H, W, out)``, whole if that adds up as the tiles do."""
@@ -65,7 +67,7 @@ class ConvOperator:
         if self._stability.whole_is_stable(
             self._primitive, self._kernel, tuple(x.shape), padding, self._grid.tile_shape
         ):
-            return convolve_whole(self._primitive, x, padding)
+            return convolve_whole(self._primitive, x.float(), padding).to(x.dtype)
         return dense_by_tiles(self, self._grid, store)
 
     def multiply_accumulates(self, tiles: TileSet) -> int:
@@ -76,16 +78,19 @@ class ConvOperator:
 class PointConvOperator:
     """A 1x1 convolution: a matrix product over cells, whatever their place."""
 
-    def __init__(self, node: Conv, dtype: torch.dtype, stability: Stability) -> None:
+    def __init__(self, node: Conv, stability: Stability) -> None:
         self._node = node
         self._stability = stability
-        self._primitive = primitive_of(node, dtype)
+        self._primitive = primitive_of(node)
         kernel = MatrixKernel if node.groups == 1 else ImageKernel
         self._kernel: PatchKernel = kernel(self._primitive)
 
     def apply(self, *values: torch.Tensor) -> torch.Tensor:
         """Map ``(n, h, w, in)`` to ``(n, h, w, out)``."""
         (x,) = values
+        return self._apply(x.float()).to(x.dtype)
+
+    def _apply(self, x: torch.Tensor) -> torch.Tensor:
         n, height, width, channels = x.shape
         if n == 1 and self._stability.whole_is_stable(
             self._primitive, self._kernel, tuple(x.shape), (0, 0, 0, 0), (1, 1)

@@ -27,9 +27,7 @@ class ConvTransposeOperator:
 
     pad_value = 0.0
 
-    def __init__(
-        self, node: ConvTranspose, grid: TileGrid, dtype: torch.dtype, stability: Stability
-    ) -> None:
+    def __init__(self, node: ConvTranspose, grid: TileGrid, stability: Stability) -> None:
         self._node, self._grid, self._stability = node, grid, stability
         sy, sx = node.stride
         self._taps = taps_of(node)
@@ -38,16 +36,15 @@ class ConvTransposeOperator:
         bias = node.bias
         if bias is not None:
             bias = bias.view(node.groups, 1, -1).expand(-1, sy * sx, -1).reshape(-1)
-        self._primitive = Primitive(
-            weight, bias, groups=node.groups, activation=node.activation, dtype=dtype
-        )
+        self._primitive = Primitive(weight, bias, groups=node.groups, activation=node.activation)
         self._kernel = ImageKernel(self._primitive)
         self.patch = patch_of(node, grid.tile_shape)
 
     def tiles(self, store: TileSource, tiles: TileSet) -> torch.Tensor:
         """Compute ``(n, h, w, out)``."""
         patches = store.gather(tiles, self.patch)
-        phases = self._interleave(self._stability.convolve(self._kernel, patches))
+        out = self._stability.convolve(self._kernel, patches.float()).to(patches.dtype)
+        phases = self._interleave(out)
         n, rows, cols, channels = phases.shape
         height, width = self._grid.tile_shape
         first = tiles.shared(("phase", self.patch), lambda: self._crop(tiles, rows, cols))
@@ -75,7 +72,8 @@ class ConvTransposeOperator:
             self._primitive, self._kernel, tuple(x.shape), padding, self._quotients
         ):
             return dense_by_tiles(self, self._grid, store)
-        phases = self._interleave(convolve_whole(self._primitive, x, padding))
+        out = convolve_whole(self._primitive, x.float(), padding).to(x.dtype)
+        phases = self._interleave(out)
         return phases[:, top : top + height, left : left + width].contiguous()
 
     def _interleave(self, x: torch.Tensor) -> torch.Tensor:

@@ -59,9 +59,7 @@ class MatrixKernel:
         self._taps = height, width
         self._depth = height * width * channels
         self._dilation = primitive.dilation
-        self.primitive = Primitive(
-            weight, primitive.bias, activation=primitive.activation, dtype=primitive.dtype
-        )
+        self.primitive = Primitive(weight, primitive.bias, activation=primitive.activation)
 
     def __call__(self, patches: torch.Tensor) -> torch.Tensor:
         """Multiply; with a 1x1 kernel every cell of a patch is a row."""

@@ -37,7 +37,7 @@ def is_available() -> bool:
 
 
 class Primitive:
-    """A convolution over channels-last tensors ``(n, h, w, C)`` of one dtype.
+    """A convolution over channels-last float32 tensors ``(n, h, w, C)``.
 
     Uses oneDNN through the operator that ``torch.compile`` lowers to, because it takes weights
     already in the library's own order: reordering them in every call costs more than the whole
@@ -53,10 +53,9 @@ class Primitive:
         dilation: Pair = (1, 1),
         groups: int = 1,
         activation: Activation | None = None,
-        dtype: torch.dtype,
     ) -> None:
-        self.weight = weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
-        self.bias = None if bias is None else bias.detach().to(dtype)
+        self.weight = weight.detach().float().contiguous(memory_format=torch.channels_last)
+        self.bias = None if bias is None else bias.detach().float()
         self.stride, self.dilation, self.groups = stride, dilation, groups
         self.activation = activation
         self._fused: tuple[str, list[float], str] | None = ("none", [], "")
@@ -69,17 +68,12 @@ class Primitive:
             self._unpadded = (self.bias, *geometry, *self._fused)
         self._packed = PackedWeights(self._pack, self._convolve_unpadded)
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of weights, inputs and outputs."""
-        return self.weight.dtype
-
     @functools.cached_property
     def geometry(self) -> str:
         """Everything but the values that decides which algorithm runs."""
         kind = self.activation.kind if self.activation else None
         shape = tuple(self.weight.shape)
-        return repr((shape, self.stride, self.dilation, self.groups, kind, self.dtype))
+        return repr((shape, self.stride, self.dilation, self.groups, kind))
 
     def whole(self, x: torch.Tensor, padding: Pair = (0, 0)) -> torch.Tensor:
         """Convolve a whole map ``(1, H, W, in)``; its shape is met rarely, so nothing is packed."""

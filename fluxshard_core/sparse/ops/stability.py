@@ -63,7 +63,7 @@ class Stability:
             return True
         key = (type(kernel), primitive.geometry, shape, padding, tile)
         if key not in self._known:
-            image = _random(shape, primitive.dtype)
+            image = _random(shape)
             self._known[key] = self._compare(primitive, kernel, image, padding, tile)
         return self._known[key]
 
@@ -123,6 +123,6 @@ def pad(x: torch.Tensor, padding: Padding) -> torch.Tensor:
     return torch.nn.functional.pad(x, (0, 0, left, right, top, bottom))
 
 
-def _random(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+def _random(shape: tuple[int, ...]) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(shape, generator=generator).to(dtype)
+    return torch.randn(shape, generator=generator)

@@ -24,7 +24,7 @@ class MoodyKernel(ImageKernel):
 
 def primitive() -> Primitive:
     weight = torch.randn((4, 8, 3, 3), generator=torch.Generator().manual_seed(0))
-    return Primitive(weight, None, dtype=torch.float32)
+    return Primitive(weight, None)
 
 
 def test_a_batch_that_adds_up_otherwise_is_computed_in_reference_batches() -> None:
@@ -66,5 +66,5 @@ def test_a_whole_map_that_differs_from_its_tiles_is_found() -> None:
     shape, padding, tile = (1, 20, 20, 8), (1, 1, 1, 1), (3, 3)
     honest = primitive()
     assert Stability().whole_is_stable(honest, ImageKernel(honest), shape, padding, tile)
-    other = Primitive(honest.weight * (1 + 2**-20), None, dtype=torch.float32)
+    other = Primitive(honest.weight * (1 + 2**-20), None)
     assert not Stability().whole_is_stable(other, ImageKernel(honest), shape, padding, tile)

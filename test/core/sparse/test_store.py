@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from fluxshard_core.reuse.remap import Level, LevelMotion
 from fluxshard_core.sparse.feature_cache import FeatureCache
 from fluxshard_core.sparse.layout import Halo, LevelLayout, Patch
 from fluxshard_core.sparse.nodes import Window
+from fluxshard_core.sparse.operators import Backend
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
@@ -115,13 +118,13 @@ def random_shifts(level: Level, rng: np.random.Generator) -> LevelMotion:
 @quick
 @given(height=st.integers(2, 30), width=st.integers(2, 30), seed=st.integers(0, 1000))
 def test_caches_follow_many_frames_of_motion_and_keep_their_ring(
-    height: int, width: int, seed: int
+    new_backend: Callable[[], Backend], height: int, width: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     level = Level(8, height, width)
     layout = LevelLayout(level, Halo(2, 1, 1))
-    cache = FeatureCache({level: layout})
+    cache = FeatureCache({level: layout}, new_backend().copy_cells)
     cache.add("zero", filled_store(layout, 3, 0.0))
     cache.add("infinite", filled_store(layout, 1, float("-inf")))
     whole = Patch((height + 3, width + 2), (-2, -1))
@@ -143,9 +146,12 @@ def test_caches_follow_many_frames_of_motion_and_keep_their_ring(
 def test_a_common_shift_within_the_slack_moves_the_origin_and_copies_no_cell(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def no_copy(*_: object) -> None:
+        pytest.fail("cells were copied one by one")
+
     level = Level(8, 20, 30)
     layout = LevelLayout(level, Halo(1, 1, 1))
-    cache = FeatureCache({level: layout})
+    cache = FeatureCache({level: layout}, no_copy)
     cache.add("map", filled_store(layout, 4, 0.0))
     address, origin = cache["map"].frame().untyped_storage().data_ptr(), layout.origin
     for copier in ("gather_cells", "scatter_cells", "recentre"):
