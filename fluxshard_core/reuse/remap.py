@@ -10,6 +10,7 @@ from fluxshard_core.motion.field import QUARTER_PEL, MotionField
 from fluxshard_core.reuse.block_motion import BlockMotion
 from fluxshard_core.reuse.level import Bool, Index, Int16, Int32, Level, LevelMotion
 from fluxshard_core.reuse.level_draft import LevelDraft
+from fluxshard_kernels.cpu.library import load_if_possible
 
 __all__ = ["Bool", "FeatureRemap", "Index", "Int16", "Int32", "Level", "LevelMotion"]
 
@@ -93,18 +94,21 @@ class FeatureRemap:
             ],
             dtype=np.int32,
         )
-        shift, left, valid = _nearest_sources(
-            np.concatenate([draft.single_vectors() for draft in drafts], axis=1),
-            np.concatenate([draft.singles for draft in drafts]).astype(np.int32),
-            np.repeat(constants.T, counts, axis=1),
-            self._carried,
-        )
+        vectors = np.concatenate([draft.single_vectors() for draft in drafts], axis=1)
+        cells = np.concatenate([draft.singles for draft in drafts]).astype(np.int32)
+        if library := load_if_possible():
+            sizes = np.array(counts, dtype=np.int64)
+            moved = library.nearest(vectors, cells, constants, sizes, self._carried)
+        else:
+            every = np.repeat(constants.T, counts, axis=1)
+            moved = nearest_sources(vectors, cells, every, self._carried)
+        shift, left, valid = moved
         ends = np.cumsum(counts).tolist()
         for draft, start, end in zip(drafts, [0, *ends], ends, strict=False):
             draft.place_singles(shift[:, start:end], left[:, start:end], valid[start:end])
 
 
-def _nearest_sources(
+def nearest_sources(
     vectors: Int32, cells: Int32, constants: Int32, carried: Int16
 ) -> tuple[Int32, Int32, Bool]:
     """Whole cells nearest to ``vectors`` ``(2, n)`` plus what the content of flat ``cells`` had

@@ -10,6 +10,7 @@
 #include "convolution.h"
 #include "depthwise.h"
 #include "elementwise.h"
+#include "nearest.h"
 #include "pool.h"
 
 using namespace fluxshard;
@@ -114,6 +115,28 @@ void fluxshard_lists(const Rule* rules, int64_t count, const int32_t* const* row
                      int32_t* const* out, int64_t* written) {
   for (int64_t i = 0; i < count; ++i)
     written[i] = apply(rules[i], rows[level_of[i]], cols[level_of[i]], counts[level_of[i]], out[i]);
+}
+
+// Shift, remainder and validity of cells of several levels, `counts[i]` of level i; vectors, shift and
+// left are (2, n), carried remainders (2, total).
+void fluxshard_nearest(const int32_t* vectors, const int32_t* cells, int64_t n,
+                       const LevelConstants* levels, const int64_t* counts, const int16_t* carried,
+                       int64_t total, int32_t* shift, int32_t* left, uint8_t* valid) {
+  int64_t i = 0;
+  for (; i < n; ++levels, ++counts)
+    for (const int64_t end = i + *counts; i < end; ++i) {
+      const int32_t row = cells[i] / levels->width, col = cells[i] % levels->width;
+      const CarriedRemainders remainders{carried, carried + total, *levels, row, col};
+      Pair rest;
+      const Pair step = nearest_source(remainders, {vectors[i], vectors[n + i]}, rest);
+      shift[i] = step.y;
+      shift[n + i] = step.x;
+      left[i] = std::clamp(rest.y, -levels->cell, levels->cell);
+      left[n + i] = std::clamp(rest.x, -levels->cell, levels->cell);
+      const int32_t from_row = row - step.y, from_col = col - step.x;
+      valid[i] = from_row >= 0 && from_row < levels->height && from_col >= 0 &&
+                 from_col < levels->width && size_of(rest) <= levels->cell >> 1;
+    }
 }
 
 // Moves cells of several maps, whose strides are in bytes: all sources of a map are read before

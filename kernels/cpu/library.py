@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fluxshard_kernels.cpu.build import BuildError, library_path
 
 Records = npt.NDArray[np.void]
+Int16 = npt.NDArray[np.int16]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -26,6 +27,10 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     ),
     "fluxshard_marked": (_INT64, [_POINTER, _INT32, _INT32, _POINTER, _POINTER]),
     "fluxshard_lists": (None, [_POINTER, _INT64, *[_POINTER] * 6]),
+    "fluxshard_nearest": (
+        None,
+        [_POINTER, _POINTER, _INT64, *[_POINTER] * 3, _INT64, *[_POINTER] * 3],
+    ),
     "fluxshard_move": (None, [_POINTER, _INT64, *[_POINTER] * 2, _INT64, _POINTER, _INT32]),
 }
 
@@ -92,6 +97,31 @@ class Library:
             rules.ctypes.data, len(rules), *(array.ctypes.data for array in arrays)
         )
 
+    def nearest(
+        self, vectors: Int32, cells: Int32, levels: Int32, counts: Int64, carried: Int16
+    ) -> tuple[Int32, Int32, Bool]:
+        """Return shift ``(2, n)``, what is left ``(2, n)`` and validity ``(n,)`` of flat ``cells``.
+
+        ``vectors`` ``(2, n)`` quarter pixels; ``levels`` ``(L, 4)``: quarter pixels a cell, rows,
+        columns and where the level starts in ``carried`` ``(2, total)``; ``counts`` ``(L,)``
+        cells of each.
+        """
+        shift, left = np.empty_like(vectors), np.empty_like(vectors)
+        valid: Bool = np.empty(len(cells), dtype=np.bool_)
+        self._library.fluxshard_nearest(
+            vectors.ctypes.data,
+            cells.ctypes.data,
+            len(cells),
+            levels.ctypes.data,
+            counts.ctypes.data,
+            carried.ctypes.data,
+            carried.shape[1],
+            shift.ctypes.data,
+            left.ctypes.data,
+            valid.ctypes.data,
+        )
+        return shift, left, valid
+
     def move(
         self, maps: Records, sources: Int64, destinations: Int64, scratch: int, threads: int
     ) -> None:
@@ -106,6 +136,15 @@ class Library:
             scratch,
             threads,
         )
+
+
+@functools.cache
+def load_if_possible() -> Library | None:
+    """Return the compiled kernels, or None where :func:`load` fails."""
+    try:
+        return load()
+    except BuildError:
+        return None
 
 
 @functools.cache
