@@ -10,6 +10,7 @@
 #include "convolution.h"
 #include "depthwise.h"
 #include "elementwise.h"
+#include "moves.h"
 #include "nearest.h"
 #include "pool.h"
 
@@ -139,24 +140,20 @@ void fluxshard_nearest(const int32_t* vectors, const int32_t* cells, int64_t n,
     }
 }
 
-// Moves cells of several maps, whose strides are in bytes: all sources of a map are read before
-// any of its cells is written.
+// Moves cells of several maps, whose strides are in bytes, as if all sources of a map were read before
+// any of its cells is written. No destination may occur twice.
 void fluxshard_move(const Buffer* maps, int64_t count, const int64_t* sources,
-                    const int64_t* destinations, int64_t cells, char* scratch, int32_t threads) {
-  int64_t widest = 0;
-  for (int64_t i = 0; i < count; ++i) widest = std::max(widest, maps[i].stride);
-  std::atomic<int64_t> next{0}, thread{0};
+                    const int64_t* destinations, int64_t cells, int32_t threads) {
+  const std::vector<Copy> copies = in_order(sources, destinations, cells);
+  std::atomic<int64_t> next{0};
 #pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    char* held = scratch + thread++ * widest * cells;
-    for (int64_t i = next++; i < count; i = next++) {
-      const int64_t size = maps[i].stride;
-      char* data = static_cast<char*>(maps[i].data);
-      for (int64_t c = 0; c < cells; ++c)
-        std::memcpy(held + c * size, data + sources[c] * size, size);
-      for (int64_t c = 0; c < cells; ++c)
-        std::memcpy(data + destinations[c] * size, held + c * size, size);
-    }
+  for (int64_t i = next++; i < count; i = next++) {
+    const int64_t size = maps[i].stride;
+    char* data = static_cast<char*>(maps[i].data);
+    std::vector<char> spare(size);
+    for (const Copy& copy : copies)
+      std::memcpy(copy.to == SPARE ? spare.data() : data + copy.to * size,
+                  copy.from == SPARE ? spare.data() : data + copy.from * size, size);
   }
 }
 }

@@ -31,7 +31,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         None,
         [_POINTER, _POINTER, _INT64, *[_POINTER] * 3, _INT64, *[_POINTER] * 3],
     ),
-    "fluxshard_move": (None, [_POINTER, _INT64, *[_POINTER] * 2, _INT64, _POINTER, _INT32]),
+    "fluxshard_move": (None, [_POINTER, _INT64, *[_POINTER] * 2, _INT64, _INT32]),
 }
 
 
@@ -122,18 +122,14 @@ class Library:
         )
         return shift, left, valid
 
-    def move(
-        self, maps: Records, sources: Int64, destinations: Int64, scratch: int, threads: int
-    ) -> None:
-        """Move cells of maps, strides in bytes; ``scratch`` is the address of room for the cells
-        of one map a thread."""
+    def move(self, maps: Records, sources: Int64, destinations: Int64, threads: int) -> None:
+        """Move cells of maps, strides in bytes, a map a thread at a time; no destination twice."""
         self._library.fluxshard_move(
             maps.ctypes.data,
             len(maps),
             sources.ctypes.data,
             destinations.ctypes.data,
             len(sources),
-            scratch,
             threads,
         )
 

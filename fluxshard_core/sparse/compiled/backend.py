@@ -78,8 +78,7 @@ class CompiledBackend:
         sizes = [store.channels * self.dtype.itemsize for store in stores]
         addresses = [store.address for store in stores]
         maps = np.array(list(zip(addresses, sizes, strict=True)), dtype=BUFFER)
-        held = self._scratch.take((threads * len(sources) * max(sizes),), torch.uint8)
-        self._library.move(maps, sources.numpy(), destinations.numpy(), held.data_ptr(), threads)
+        self._library.move(maps, sources.numpy(), destinations.numpy(), threads)
 
     def store_bytes(self, layout: LevelLayout, channels: int) -> int:
         """Return the memory that :meth:`store` would take."""
