@@ -24,7 +24,7 @@ class LevelDraft:
         """Move all of ``level``; ``carried`` ``(2, H, W)`` is None where zero everywhere."""
         self.level = level
         self._cover = Cover.of(level, blocks)
-        self._common = _common_shift(level, blocks.common, carried)
+        self._common = common_shift(level, blocks.common, carried)
         self._shift = np.empty((2, *level.shape), dtype=np.int16)
         self._residual = np.zeros_like(self._shift)
         self._valid = np.zeros(level.shape, dtype=np.bool_)
@@ -71,8 +71,8 @@ class LevelDraft:
         )
 
 
-def _common_shift(level: Level, vector: tuple[int, int], carried: Int16 | None) -> tuple[int, int]:
-    """The whole cells that content with the most frequent remainder moves by under ``vector``.
+def common_shift(level: Level, vector: tuple[int, int], carried: Int16 | None) -> tuple[int, int]:
+    """Return the whole cells that content with the most frequent remainder moves by.
 
     The remainder is that of a sample of the cells: one shared by most of the level is shared by
     most of any regular sample, and a wrong guess costs time, never correctness.

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from fluxshard_core.motion.field import QUARTER_PEL, MotionField
-from fluxshard_core.reuse.block_motion import BlockMotion
+from fluxshard_core.reuse.block_motion import BlockMotion, Cover
 from fluxshard_core.reuse.level import Bool, Index, Int16, Int32, Level, LevelMotion
-from fluxshard_core.reuse.level_draft import LevelDraft
-from fluxshard_kernels.cpu.library import load_if_possible
+from fluxshard_core.reuse.level_draft import LevelDraft, common_shift
+from fluxshard_kernels.cpu.library import Library, load_if_possible
 
 __all__ = ["Bool", "FeatureRemap", "Index", "Int16", "Int32", "Level", "LevelMotion"]
 
@@ -53,6 +53,12 @@ class FeatureRemap:
         ``motion`` covers the frame (:meth:`MotionField.check_image`), as the levels do.
         """
         blocks = BlockMotion.of(motion)
+        if library := load_if_possible():
+            return {level: self._compiled(library, level, blocks) for level in self._levels}
+        return self.follow_plainly(blocks)
+
+    def follow_plainly(self, blocks: BlockMotion) -> dict[Level, LevelMotion]:
+        """Do what :meth:`follow` does, in numpy alone."""
         drafts = [
             LevelDraft(level, blocks, None if self._in_place[level] else self._of(level))
             for level in self._levels
@@ -83,6 +89,19 @@ class FeatureRemap:
         start = self._start[level]
         return self._carried[:, start : start + level.height * level.width].reshape(2, *level.shape)
 
+    def _compiled(self, library: Library, level: Level, blocks: BlockMotion) -> LevelMotion:
+        carried, in_place = self._of(level), self._in_place[level]
+        common = common_shift(level, blocks.common, None if in_place else carried)
+        shift, valid, residual, strays, remains = library.follow(
+            (level.stride * QUARTER_PEL, *level.shape),
+            Cover.of(level, blocks).arrays,
+            blocks.common,
+            common,
+            (carried[0], carried[1]),
+            in_place=in_place,
+        )
+        return LevelMotion(level, shift, valid, residual if remains else None, common, strays)
+
     def _follow_singly(self, drafts: list[LevelDraft]) -> None:
         if not drafts:
             return
@@ -94,21 +113,18 @@ class FeatureRemap:
             ],
             dtype=np.int32,
         )
-        vectors = np.concatenate([draft.single_vectors() for draft in drafts], axis=1)
-        cells = np.concatenate([draft.singles for draft in drafts]).astype(np.int32)
-        if library := load_if_possible():
-            sizes = np.array(counts, dtype=np.int64)
-            moved = library.nearest(vectors, cells, constants, sizes, self._carried)
-        else:
-            every = np.repeat(constants.T, counts, axis=1)
-            moved = nearest_sources(vectors, cells, every, self._carried)
-        shift, left, valid = moved
+        shift, left, valid = _nearest_sources(
+            np.concatenate([draft.single_vectors() for draft in drafts], axis=1),
+            np.concatenate([draft.singles for draft in drafts]).astype(np.int32),
+            np.repeat(constants.T, counts, axis=1),
+            self._carried,
+        )
         ends = np.cumsum(counts).tolist()
         for draft, start, end in zip(drafts, [0, *ends], ends, strict=False):
             draft.place_singles(shift[:, start:end], left[:, start:end], valid[start:end])
 
 
-def nearest_sources(
+def _nearest_sources(
     vectors: Int32, cells: Int32, constants: Int32, carried: Int16
 ) -> tuple[Int32, Int32, Bool]:
     """Whole cells nearest to ``vectors`` ``(2, n)`` plus what the content of flat ``cells`` had

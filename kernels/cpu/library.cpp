@@ -10,8 +10,8 @@
 #include "convolution.h"
 #include "depthwise.h"
 #include "elementwise.h"
+#include "follow.h"
 #include "moves.h"
-#include "nearest.h"
 #include "pool.h"
 
 using namespace fluxshard;
@@ -118,26 +118,15 @@ void fluxshard_lists(const Rule* rules, int64_t count, const int32_t* const* row
     written[i] = apply(rules[i], rows[level_of[i]], cols[level_of[i]], counts[level_of[i]], out[i]);
 }
 
-// Shift, remainder and validity of cells of several levels, `counts[i]` of level i; vectors, shift and
-// left are (2, n), carried remainders (2, total).
-void fluxshard_nearest(const int32_t* vectors, const int32_t* cells, int64_t n,
-                       const LevelConstants* levels, const int64_t* counts, const int16_t* carried,
-                       int64_t total, int32_t* shift, int32_t* left, uint8_t* valid) {
-  int64_t i = 0;
-  for (; i < n; ++levels, ++counts)
-    for (const int64_t end = i + *counts; i < end; ++i) {
-      const int32_t row = cells[i] / levels->width, col = cells[i] % levels->width;
-      const CarriedRemainders remainders{carried, carried + total, *levels, row, col};
-      Pair rest;
-      const Pair step = nearest_source(remainders, {vectors[i], vectors[n + i]}, rest);
-      shift[i] = step.y;
-      shift[n + i] = step.x;
-      left[i] = std::clamp(rest.y, -levels->cell, levels->cell);
-      left[n + i] = std::clamp(rest.x, -levels->cell, levels->cell);
-      const int32_t from_row = row - step.y, from_col = col - step.x;
-      valid[i] = from_row >= 0 && from_row < levels->height && from_col >= 0 &&
-                 from_col < levels->width && size_of(rest) <= levels->cell >> 1;
-    }
+// Follows one level's cells through a frame's motion; see follow.h. Returns the number of strays.
+int64_t fluxshard_follow(const LevelConstants* level, const Cover* cover, const int32_t* common,
+                         const int32_t* step, const int16_t* y, const int16_t* x, int32_t in_place,
+                         const MovedLevel* out, int32_t* remains) {
+  bool any = false;
+  const int64_t strays = follow(*level, *cover, {common[0], common[1]}, {step[0], step[1]}, y, x,
+                                in_place, *out, any);
+  *remains = any;
+  return strays;
 }
 
 // Moves cells of several maps, whose strides are in bytes, as if all sources of a map were read before

@@ -27,9 +27,9 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     ),
     "fluxshard_marked": (_INT64, [_POINTER, _INT32, _INT32, _POINTER, _POINTER]),
     "fluxshard_lists": (None, [_POINTER, _INT64, *[_POINTER] * 6]),
-    "fluxshard_nearest": (
-        None,
-        [_POINTER, _POINTER, _INT64, *[_POINTER] * 3, _INT64, *[_POINTER] * 3],
+    "fluxshard_follow": (
+        _INT64,
+        [*[_POINTER] * 6, _INT32, *[_POINTER] * 2],
     ),
     "fluxshard_move": (None, [_POINTER, _INT64, *[_POINTER] * 2, _INT64, _INT32]),
 }
@@ -97,30 +97,47 @@ class Library:
             rules.ctypes.data, len(rules), *(array.ctypes.data for array in arrays)
         )
 
-    def nearest(
-        self, vectors: Int32, cells: Int32, levels: Int32, counts: Int64, carried: Int16
-    ) -> tuple[Int32, Int32, Bool]:
-        """Return shift ``(2, n)``, what is left ``(2, n)`` and validity ``(n,)`` of flat ``cells``.
+    def follow(
+        self,
+        level: tuple[int, int, int],
+        cover: tuple[Int64, Int64, Int16, Bool],
+        common: tuple[int, int],
+        step: tuple[int, int],
+        carried: tuple[Int16, Int16],
+        *,
+        in_place: bool,
+    ) -> tuple[Int16, Bool, Int16, Int64, bool]:
+        """Follow a level's cells; return shift ``(2, H, W)``, validity, residual ``(2, H, W)``,
+        the flat strays, and whether any residual is not zero.
 
-        ``vectors`` ``(2, n)`` quarter pixels; ``levels`` ``(L, 4)``: quarter pixels a cell, rows,
-        columns and where the level starts in ``carried`` ``(2, total)``; ``counts`` ``(L,)``
-        cells of each.
+        ``level``: quarter pixels a cell, rows and columns. ``cover``: the blocks that cells lie in
+        along both axes ``(H, n)`` and ``(W, m)``, the blocks' vectors ``(2, R, C)`` and which of
+        them are known. The rest is as in ``follow.h``.
         """
-        shift, left = np.empty_like(vectors), np.empty_like(vectors)
-        valid: Bool = np.empty(len(cells), dtype=np.bool_)
-        self._library.fluxshard_nearest(
-            vectors.ctypes.data,
-            cells.ctypes.data,
-            len(cells),
-            levels.ctypes.data,
-            counts.ctypes.data,
-            carried.ctypes.data,
-            carried.shape[1],
-            shift.ctypes.data,
-            left.ctypes.data,
-            valid.ctypes.data,
+        rows, cols, vectors, known = cover
+        shape = level[1:]
+        shift: Int16 = np.empty((2, *shape), dtype=np.int16)
+        residual, valid = np.empty_like(shift), np.empty(shape, dtype=np.bool_)
+        strays: Int64 = np.empty(shape[0] * shape[1], dtype=np.int64)
+        constants = np.array([*level, *common, *step, 0], dtype=np.int32)
+        address = constants.ctypes.data
+        pointers = [array.ctypes.data for array in (rows, cols, vectors, known)]
+        sizes = rows.shape[1], cols.shape[1], *known.shape
+        covered = np.array([*pointers[:2], *sizes[:2], *pointers[2:], *sizes[2:]], dtype=np.int64)
+        out = np.array(
+            [array.ctypes.data for array in (shift, residual, valid, strays)], dtype=np.int64
         )
-        return shift, left, valid
+        count = self._library.fluxshard_follow(
+            address,
+            covered.ctypes.data,
+            address + 12,
+            address + 20,
+            *(array.ctypes.data for array in carried),
+            in_place,
+            out.ctypes.data,
+            address + 28,
+        )
+        return shift, valid, residual, strays[:count], bool(constants[7])
 
     def move(self, maps: Records, sources: Int64, destinations: Int64, threads: int) -> None:
         """Move cells of maps, strides in bytes, a map a thread at a time; no destination twice."""

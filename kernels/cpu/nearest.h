@@ -9,9 +9,9 @@
 
 namespace fluxshard {
 
-// Quarter pixels a cell, rows and columns of the level, where its remainders begin.
+// Quarter pixels a cell, rows and columns of the level.
 struct LevelConstants {
-  int32_t cell, height, width, start;
+  int32_t cell, height, width;
 };
 
 struct Pair {
@@ -20,20 +20,23 @@ struct Pair {
 
 static inline int32_t size_of(Pair p) { return std::max(std::abs(p.y), std::abs(p.x)); }
 
+// What the content of one level's cells still had to move, as cell (row, col) looks it up.
 struct CarriedRemainders {
-  const int16_t *y, *x;
+  const int16_t *y, *x;  // (height, width)
   LevelConstants level;
   int32_t row, col;
+  int32_t bits;  // of a cell's size, where that is a power of two, else 0
 
   Pair after(Pair shift) const {
     const int32_t from_row = std::clamp(row - shift.y, 0, level.height - 1);
     const int32_t from_col = std::clamp(col - shift.x, 0, level.width - 1);
-    const int64_t at = level.start + int64_t(from_row) * level.width + from_col;
+    const int64_t at = int64_t(from_row) * level.width + from_col;
     return {y[at], x[at]};
   }
 
   Pair rounded(Pair distance) const {
     const int32_t half = level.cell >> 1;
+    if (bits) return {(distance.y + half) >> bits, (distance.x + half) >> bits};
     return {floor_divide(distance.y + half, level.cell),
             floor_divide(distance.x + half, level.cell)};
   }

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluxshard_core.errors import InputError
-from fluxshard_core.motion.field import MotionField
+from fluxshard_core.motion.field import MotionField, block_grid
 from fluxshard_core.reuse.block_motion import BlockMotion
 from fluxshard_core.reuse.remap import FeatureRemap, Level
 
@@ -221,3 +221,27 @@ def test_the_vector_of_most_blocks_is_common_and_unknown_blocks_have_no_say() ->
     assert blocks.apart.sum() == 7
     assert blocks.unknown is not None
     assert BlockMotion.of(MotionField.invalid(64, 64)).common == (0, 0)
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=120, deadline=None, derandomize=True)
+def test_compiled_and_plain_cells_move_alike(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    height, width = (int(side) * 32 for side in rng.integers(1, 6, 2))
+    levels = [Level(stride, height // stride, width // stride) for stride in (1, 2, 8, 16, 32)]
+    remap, rows, cols = FeatureRemap(levels), *block_grid(height, width)
+    for _ in range(4):
+        vectors = rng.integers(-90, 91, (rows, cols, 2)).astype(np.int16)
+        vectors[rng.random((rows, cols)) < rng.random()] = rng.integers(-70, 71, 2)
+        motion = MotionField(vectors, rng.random((rows, cols)) >= rng.choice([0.0, 0.1]))
+        compiled = remap.follow(motion)
+        for level, plain in remap.follow_plainly(BlockMotion.of(motion)).items():
+            one = compiled[level]
+            assert one.common == plain.common
+            np.testing.assert_array_equal(one.shift, plain.shift)
+            np.testing.assert_array_equal(one.valid, plain.valid)
+            np.testing.assert_array_equal(one.strays, plain.strays)
+            assert (one.residual is None) == (plain.residual is None)
+            if one.residual is not None:
+                np.testing.assert_array_equal(one.residual, plain.residual)
+        remap.settle(compiled, {level: rng.random(level.shape) < 0.4 for level in levels})
