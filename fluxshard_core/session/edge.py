@@ -104,7 +104,7 @@ class EdgeSession(Closing):
             result = self._on_cloud(result, image, letterbox, timer)
         if result.path == "edge":
             result = self._on_edge(result, image, letterbox, timer)
-        state.learn(result.detections, letterbox)
+        self._learn(number, result.detections, letterbox)
         assert self._background is not None
         self._background.follow(image, letterbox)
         published = result.detections.above(self.config.confidence)
@@ -178,6 +178,11 @@ class EdgeSession(Closing):
             or (self.config.whole_if_sooner and self._whole.sooner(edge.schedule.compute_ratio)),
             cloud_dense=bool(cloud.dense_reason),
         )
+
+    def _learn(self, number: int, found: Detections, letterbox: Letterbox) -> None:
+        """Take in what was found in frame ``number``, weak results too."""
+        assert self._state is not None
+        self._state.learn(found, letterbox)
 
     def _may_rest(self) -> bool:
         """Whether the frame will be computed whole here, so that nothing need be followed."""
