@@ -1,6 +1,7 @@
 """`fluxshard demo` end to end: real processes, real DDS, real sockets.
 
-``FLUXSHARD_AGREE_FRAMES`` sets for how many frames edge, TCP and DDS are compared (default 4).
+``FLUXSHARD_AGREE_FRAMES`` sets for how many frames edge, TCP and DDS are compared (default 4; as
+many as wanted of a small scene).
 """
 
 import json
@@ -18,6 +19,9 @@ import psutil
 import pytest
 from click.testing import Result
 
+from fluxshard_core.evaluation.scene import GeneratedScene
+from fluxshard_core.evaluation.video_writer import VideoWriter
+
 AGREE_FRAMES = int(os.environ.get("FLUXSHARD_AGREE_FRAMES", "4"))
 
 # Several processes load a network each: a busy machine takes its time.
@@ -32,7 +36,18 @@ def found(lines: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return [tuple(line.get(key) for key in keys) for line in lines]
 
 
-def test_both_sides_and_both_links_find_the_same(demo: Demo, read_lines: Lines) -> None:
+@pytest.fixture
+def small_scene(tmp_path: Path) -> Path:
+    """A video of ``AGREE_FRAMES`` frames."""
+    with VideoWriter(tmp_path / "scene.mp4", 10.0) as writer:
+        for frame in GeneratedScene(height=192, width=256, count=AGREE_FRAMES):
+            writer.write(frame.image)
+    return tmp_path / "scene.mp4"
+
+
+def test_both_sides_and_both_links_find_the_same(
+    demo: Demo, read_lines: Lines, small_scene: Path
+) -> None:
     runs = {
         "edge": {"path": "edge"},
         "tcp": {"path": "cloud", "transport": "tcp", "codec": "raw"},
@@ -43,8 +58,8 @@ def test_both_sides_and_both_links_find_the_same(demo: Demo, read_lines: Lines) 
         result, out = demo(
             name,
             model="yolo11n-seg",
+            video=small_scene,
             random_weights=True,
-            max_frames=AGREE_FRAMES,
             whole_if_sooner=False,
             **options,
         )
