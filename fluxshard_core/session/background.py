@@ -57,7 +57,8 @@ class Background:
 
     def _step(self, image: UInt8, letterbox: Letterbox, config: SessionConfig) -> bool:
         busy = False
-        if self._cloud is not None and config.background.cloud and config.path != "edge":
+        sends = config.background.cloud and config.path != "edge"
+        if self._cloud is not None and (sends or self._cloud.waits):
             busy = self._cloud.step(image, letterbox, config)
         if config.background.edge:
             busy |= self._edge.step(image, config.background)

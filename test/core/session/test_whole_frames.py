@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from fluxshard_core.evaluation.scene import GeneratedScene
-from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload.latency_profile import LatencyProfile
 from fluxshard_core.offload.side_cost import LearnedCost
 from fluxshard_core.session import EdgeSession, Engine, SessionConfig
@@ -74,8 +73,9 @@ def test_a_frame_before_a_trial_is_awake() -> None:
     assert sum(rested) > 300
 
 
-def test_a_session_with_a_profile_computes_whole_from_the_start_where_that_is_sooner() -> None:
-    engine = Engine(Detector.load("yolo11n", random_seed=0))
+def test_a_session_with_a_profile_computes_whole_from_the_start_where_that_is_sooner(
+    engine: Engine,
+) -> None:
     scene = list(GeneratedScene(height=150, width=200, count=1)) * 6
     for sparse_ms, reason in ((1000.0, SOONER_WHOLE), (0.001, "")):
         detector = engine.detector
