@@ -43,6 +43,7 @@ setup(
             "demo = fluxshard_ros.demo:command",
             "eval = fluxshard_core.commands.evaluate:command",
             "netlab = fluxshard_core.commands.netlab:command",
+            "simulate = fluxshard_core.commands.simulate:command",
             "plan = fluxshard_core.commands.plan:command",
             "profile = fluxshard_core.commands.profile:command",
             "verify = fluxshard_core.commands.verify:command",

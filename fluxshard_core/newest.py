@@ -39,6 +39,11 @@ class NewestSlot(Generic[Item]):
             item, self._item = self._item, None
             return None if self._closed else item
 
+    def ready(self) -> bool:
+        """Whether :meth:`take` would return at once."""
+        with self._changed:
+            return self._item is not None or self._closed
+
     def close(self) -> None:
         """Wake every waiting worker with ``None``, for good."""
         with self._changed:

@@ -69,6 +69,13 @@ RANDOM_WEIGHTS = f"random, seed {RANDOM_SEED}"
     help="Reuse features of past frames, or compute every frame whole",
 )
 @click.option(
+    "--whole-if-sooner/--no-whole-if-sooner",
+    default=True,
+    show_default=True,
+    help="Compute a frame whole on the edge where that takes less time; without, what is found "
+    "does not depend on how fast this machine is",
+)
+@click.option(
     "--codec",
     type=click.Choice(PROXY_CODECS),
     default="h264",

@@ -39,6 +39,7 @@ class DemoOptions:
     cloud_timeout: float
     random_weights: bool
     reuse: bool
+    whole_if_sooner: bool
     codec: str
     bag_topic: str
 
@@ -85,6 +86,7 @@ class Playback:
             "confidence": options.confidence,
             "cloud_timeout": options.cloud_timeout,
             "reuse": options.reuse,
+            "whole_if_sooner": options.whole_if_sooner,
             "codec": options.codec,
             **(link if "cloud_node" in nodes else {"transport": "none"}),
         }

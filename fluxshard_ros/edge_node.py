@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -16,134 +15,24 @@ from std_msgs.msg import Header
 from fluxshard_core.errors import FluxShardError, InputError
 from fluxshard_core.frame import Frame
 from fluxshard_core.models.catalog import Task
-from fluxshard_core.motion.factory import IMAGE_SOURCES
 from fluxshard_core.newest import NewestSlot
 from fluxshard_core.offload.client import TcpTransport
-from fluxshard_core.offload.latency_profile import LatencyProfile
 from fluxshard_core.offload.security import ClientSecurity
 from fluxshard_core.offload.transport import Transport
-from fluxshard_core.reuse.config import ReuseConfig
-from fluxshard_core.reuse.profile import ReuseProfile
-from fluxshard_core.session import EdgeSession, SessionConfig
-from fluxshard_core.session.config import AUTO_CODEC, PROXY_CODECS, Profiles
+from fluxshard_core.session import EdgeSession
 from fluxshard_core.timing import StageTimer
 from fluxshard_ros.dds_transport import DdsTransport
 from fluxshard_ros.detection_conversion import frame_stats
 from fluxshard_ros.edge_outputs import EdgeOutputs
+from fluxshard_ros.edge_parameters import PARAMETERS, session_config
 from fluxshard_ros.image_conversion import rgb_of_message
 from fluxshard_ros.image_subscription import ImageSubscription
-from fluxshard_ros.model_parameters import AUTOSTART, MODEL_PARAMETERS, load_detector
-from fluxshard_ros.parameters import ParameterSpec, ParameterTable
+from fluxshard_ros.model_parameters import load_detector
+from fluxshard_ros.parameters import ParameterTable
 from fluxshard_ros.running import autostart, run
 from fluxshard_ros.stamps import nanoseconds
 
-PARAMETERS = (
-    *MODEL_PARAMETERS,
-    AUTOSTART,
-    ParameterSpec(
-        "path",
-        "auto",
-        "Where to infer: always here, always in the cloud, or wherever it is faster",
-        choices=("edge", "cloud", "auto"),
-        dynamic=True,
-    ),
-    ParameterSpec(
-        "transport",
-        "none",
-        "How to reach the cloud node: TCP bridge, DDS topics, or not at all",
-        choices=("tcp", "dds", "none"),
-    ),
-    ParameterSpec("cloud_host", "127.0.0.1", "Address of the cloud node's TCP bridge"),
-    ParameterSpec(
-        "cloud_port", 7447, "Port of the cloud node's TCP bridge", minimum=1, maximum=65535
-    ),
-    ParameterSpec("tls_ca", "", "File with the CA of the cloud's certificate (PEM); empty: no TLS"),
-    ParameterSpec("tls_cert", "", "File with this robot's certificate (PEM)"),
-    ParameterSpec("tls_key", "", "File with its private key (PEM)"),
-    ParameterSpec(
-        "cloud_timeout",
-        2.0,
-        "Seconds to wait for the cloud before the edge finishes the frame itself",
-        minimum=0.001,
-        maximum=60.0,
-        dynamic=True,
-    ),
-    ParameterSpec(
-        "reuse",
-        True,
-        "Reuse features of past frames; false computes every frame whole",
-        dynamic=True,
-    ),
-    ParameterSpec(
-        "reuse_profile",
-        "",
-        "Reuse profile of the model (fluxshard calibrate); empty for the built-in policy",
-    ),
-    ParameterSpec(
-        "motion",
-        "encoder",
-        "Where block motion comes from: x264 on the frames, a search, or nowhere",
-        choices=IMAGE_SOURCES,
-    ),
-    ParameterSpec(
-        "codec",
-        "raw",
-        "How blocks travel to the cloud",
-        choices=(*PROXY_CODECS, AUTO_CODEC),
-        dynamic=True,
-    ),
-    ParameterSpec(
-        "edge_profile",
-        "",
-        "Latency profile of this machine (fluxshard profile); with both, `auto` places frames by "
-        "them",
-    ),
-    ParameterSpec("cloud_profile", "", "Latency profile of the cloud's machine"),
-    ParameterSpec(
-        "confidence",
-        0.25,
-        "Lowest score of a detection",
-        minimum=0.0,
-        maximum=1.0,
-        dynamic=True,
-    ),
-    ParameterSpec(
-        "iou",
-        0.7,
-        "Overlap above which the lower-scored of two boxes of one class is dropped",
-        minimum=0.0,
-        maximum=1.0,
-        dynamic=True,
-    ),
-)
-
 _LOG_PERIOD_S = 5.0
-
-
-def _session_config(values: Mapping[str, Any]) -> SessionConfig:
-    path = "edge" if values["transport"] == "none" and values["path"] == "auto" else values["path"]
-    return SessionConfig(
-        path,
-        values["confidence"],
-        values["iou"],
-        values["cloud_timeout"],
-        reuse=ReuseConfig() if values["reuse"] else None,
-        reuse_profile=_reuse_profile(values["reuse_profile"]),
-        motion=values["motion"],
-        codec=values["codec"],
-        profiles=_profiles(values),
-    )
-
-
-def _reuse_profile(file: str) -> ReuseProfile | None:
-    return ReuseProfile.load(Path(file)) if file else None
-
-
-def _profiles(values: Mapping[str, Any]) -> Profiles | None:
-    edge, cloud = values["edge_profile"], values["cloud_profile"]
-    if not edge or not cloud:
-        return None
-    return Profiles(LatencyProfile.load(Path(edge)), LatencyProfile.load(Path(cloud)))
 
 
 class EdgeNode(LifecycleNode):
@@ -169,7 +58,7 @@ class EdgeNode(LifecycleNode):
         values = self.parameters.values()
         try:
             detector = load_detector(values)
-            self._session = EdgeSession(detector, _session_config(values), self._transport(values))
+            self._session = EdgeSession(detector, session_config(values), self._transport(values))
         except FluxShardError as error:
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -247,7 +136,7 @@ class EdgeNode(LifecycleNode):
         values = self.parameters.values() | changed
         if values["path"] == "cloud" and values["transport"] == "none":
             return "path is 'cloud', but transport is 'none'"
-        session.config = _session_config(values)
+        session.config = session_config(values)
         return ""
 
     # One image
@@ -259,6 +148,7 @@ class EdgeNode(LifecycleNode):
         while (item := self._newest.take()) is not None:
             try:
                 self._process(*item)
+                self._background()
             except InputError as error:
                 self._unusable += 1
                 self.get_logger().error(
@@ -267,6 +157,11 @@ class EdgeNode(LifecycleNode):
                 )
             except Exception as error:  # a frame may fail, the node must not
                 self.get_logger().error(f"frame lost: {type(error).__name__}: {error}")
+
+    def _background(self) -> None:
+        """Work for the session's own good until the next image is there."""
+        assert self._session is not None
+        self._session.idle(self._newest.ready)
 
     def _process(self, message: Image, arrived_s: float) -> None:
         assert self._session is not None

@@ -49,6 +49,7 @@ def shard_frame_message(frame: ShardFrame) -> ShardFrameMsg:
         motion_block_size=0 if frame.motion is None else frame.motion.block_size,
         motion=uint8_array(motion),
         shards=shards,
+        background=frame.background,
     )
 
 
@@ -71,6 +72,7 @@ def shard_frame_of(message: ShardFrameMsg) -> ShardFrame:
         shards=BlockShards(ids, message.shards.codec, payload, block_size),
         motion=_motion_of(message, letterbox) if message.motion_block_size else None,
         critical=critical,
+        background=message.background,
     )
 
 

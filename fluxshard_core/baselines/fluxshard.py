@@ -35,7 +35,13 @@ class FluxShard:
             reuse = replace(reuse, background_threshold=background_threshold)
         if reuse and fine_threshold is not None:
             reuse = replace(reuse, fine_threshold=fine_threshold)
-        session = replace(session, confidence=context.confidence, iou=context.iou, reuse=reuse)
+        session = replace(
+            session,
+            confidence=context.confidence,
+            iou=context.iou,
+            reuse=reuse,
+            whole_if_sooner=False,  # results are not to depend on how fast this machine is
+        )
         transport = InProcessTransport(context.engine) if session.path != "edge" else None
         self._context = context
         self._session = EdgeSession(context.engine, session, transport)

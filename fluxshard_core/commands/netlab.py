@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -48,6 +48,11 @@ _HEADER = (
 @click.option("--edge-threads", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--cloud-threads", type=click.IntRange(1, 256), default=2, show_default=True)
 @click.option("--random-weights", is_flag=True, help="Need no weight file.")
+@click.option(
+    "--decisions",
+    default="",
+    help="Trained model that says what is in the frames, for a --model with random weights.",
+)
 @click.option("--json", "json_file", type=_FILE, help="Write the rows to this file.")
 def command(
     rates: tuple[str, ...],
@@ -63,6 +68,7 @@ def command(
     edge_threads: int,
     cloud_threads: int,
     random_weights: bool,
+    decisions: str,
     json_file: Path | None,
 ) -> None:
     """Measure frame-in to result-out latency across a shaped link (Linux, root).
@@ -79,6 +85,7 @@ def command(
     specifications = [Specification.parse(text) for text in methods]
     seed = 0 if random_weights else None
     replay = Replay("", model, seed, size, path, frames, warm_up, fps, edge_threads)
+    replay = replace(replay, decisions=decisions)
     first = next(iter(open_frames(path))).image
     box = Letterbox.fit(first.shape[0], first.shape[1], size)
     cloud = Cloud(model, (box.input_height, box.input_width), random_weights, cloud_threads)

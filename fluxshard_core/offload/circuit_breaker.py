@@ -1,11 +1,15 @@
-"""Stops asking a cloud that is there but does not answer in time, and finds out when it does."""
+"""Stops asking a cloud that is there but does not serve, and finds out when it does again."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from enum import Enum
+from time import monotonic
 
 from fluxshard_core.offload.backoff import Backoff
+from fluxshard_core.offload.messages import InferenceResult
+from fluxshard_core.offload.transport import LinkTimeout, NotSent, RemoteRefused
 
 
 class Circuit(Enum):
@@ -17,25 +21,46 @@ class Circuit(Enum):
 
 
 class CircuitBreaker:
-    """Opens after ``threshold`` requests in a row had no answer in time, for a growing pause.
+    """Opens after ``threshold`` requests in a row were late or refused, for a growing pause.
 
     It judges answers only: a connection that is lost is the link's business, which also pauses,
-    and a request without a connection fails at once and costs nothing. Time is passed in. Any
-    thread may call.
+    and a request without a connection fails at once and costs nothing. Any thread may call.
     """
 
     def __init__(self, threshold: int, backoff: Backoff) -> None:
         self._threshold = threshold
         self._backoff = backoff
         self._lock = threading.Lock()
-        self._late_in_a_row = 0
+        self._failed_in_a_row = 0
         self._open_until_s: float | None = None
         self._probing = False
+
+    def ask(self, request: Callable[[], InferenceResult]) -> InferenceResult:
+        """Return what ``request`` does, if it is let pass, and judge it.
+
+        :raises NotSent: while requests are held back.
+        """
+        pause_s = self.admit(monotonic())
+        if pause_s > 0.0:
+            raise NotSent(f"the cloud does not serve; it is tried again in {pause_s:.1f} s")
+        try:
+            result = request()
+        except (LinkTimeout, RemoteRefused):
+            self.failed(monotonic())
+            raise
+        except BaseException:
+            self.abandoned()
+            raise
+        if result.error:
+            self.failed(monotonic())
+        else:
+            self.answered()
+        return result
 
     def admit(self, now_s: float) -> float:
         """Return 0.0 to let a request pass, or the seconds until one may be tried again.
 
-        Who is let pass reports with ``answered``, ``timed_out`` or ``abandoned``.
+        Who is let pass reports with ``answered``, ``failed`` or ``abandoned``.
         """
         with self._lock:
             if self._open_until_s is None:
@@ -51,17 +76,17 @@ class CircuitBreaker:
     def answered(self) -> None:
         """An answer came in time: close."""
         with self._lock:
-            self._late_in_a_row = 0
+            self._failed_in_a_row = 0
             self._open_until_s = None
             self._probing = False
             self._backoff.reset()
 
-    def timed_out(self, now_s: float) -> None:
-        """No answer came in time: open when there were enough of these, or this was the trial."""
+    def failed(self, now_s: float) -> None:
+        """No answer came in time, or none that helps: open when there were enough of these."""
         with self._lock:
-            self._late_in_a_row += 1
+            self._failed_in_a_row += 1
             self._probing = False
-            if self._late_in_a_row >= self._threshold:
+            if self._failed_in_a_row >= self._threshold:
                 self._open_until_s = now_s + self._backoff.next_delay()
 
     def abandoned(self) -> None:

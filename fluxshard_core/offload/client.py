@@ -16,6 +16,7 @@ from fluxshard_core.offload.client_connection import request_key
 from fluxshard_core.offload.client_link import ClientLink
 from fluxshard_core.offload.loop_thread import LoopThread
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
+from fluxshard_core.offload.pending_request import PendingRequest, Ticket
 from fluxshard_core.offload.security import ClientSecurity
 from fluxshard_core.offload.tcp_info import TcpInfo, read_tcp_info
 from fluxshard_core.offload.transport import LinkDown, LinkTimeout, NotSent
@@ -45,7 +46,7 @@ class TcpTransport(Closing):
         address = connect_address(host, security)
         self._config = config or ClientConfig()
         pauses = Backoff(self._config.first_pause_s, self._config.max_pause_s)
-        self._breaker = CircuitBreaker(self._config.late_limit, pauses)
+        self._breaker = CircuitBreaker(self._config.failure_limit, pauses)
         self._lock = threading.Lock()
         self._closed = False
         self._loop_thread = LoopThread("fluxshard-client")
@@ -78,8 +79,13 @@ class TcpTransport(Closing):
 
     @property
     def circuit(self) -> Circuit:
-        """Whether requests are sent: not while the last ones had no answer in time."""
+        """Whether requests are sent: not while the last ones were late or refused."""
         return self._breaker.state(monotonic())
+
+    @property
+    def available(self) -> bool:
+        """Whether there is a connection and the circuit lets a request pass."""
+        return self.connected and self.circuit is not Circuit.OPEN
 
     def tcp_info(self) -> TcpInfo | None:
         """What the kernel measured on the connection; None without one."""
@@ -94,28 +100,35 @@ class TcpTransport(Closing):
 
         The frame's arrays must not be changed afterwards: they may still be on their way out.
 
-        :raises NotSent: at once without a connection or after too many timeouts in a row.
+        :raises NotSent: at once without a connection or after too many failures in a row.
         :raises LinkDown: when the connection breaks while waiting.
         :raises LinkTimeout: when the deadline passes first; a later answer is discarded.
         :raises RemoteRefused: when the server refuses the request or the connection.
         :raises InputError: when another thread already waits for the same frame.
         """
         encoded = encode(frame, self._config.wire_limits)
-        pause_s = self._breaker.admit(monotonic())
-        if pause_s > 0.0:
-            self._link.counters.not_sent += 1
-            raise NotSent(f"the cloud answers too late; it is tried again in {pause_s:.1f} s")
         try:
-            result = self._exchange(frame, encoded, timeout_s)
+            return self._breaker.ask(lambda: self._exchange(frame, encoded, timeout_s))
         except LinkTimeout:
             self._link.counters.timeouts += 1
-            self._breaker.timed_out(monotonic())
             raise
-        except BaseException:
-            self._breaker.abandoned()
+        except NotSent:
+            self._link.counters.not_sent += 1
             raise
-        self._breaker.answered()
-        return result
+
+    def begin(self, frame: ShardFrame) -> PendingRequest:
+        """Send a frame of background work and return at once; it waits behind nothing but frames.
+
+        :raises NotSent: without a connection, or while requests have no answer in time.
+        """
+        if not self.connected or self.circuit is not Circuit.CLOSED:
+            raise NotSent("the cloud is not answering: no time for background work")
+        encoded, ticket = encode(frame, self._config.wire_limits), Ticket()
+        with self._lock:
+            if self._closed:
+                raise NotSent("the transport is closed")
+            exchange = self._link.exchange(request_key(frame), encoded, ticket)
+            return PendingRequest(ticket, self._loop_thread.submit(exchange), len(encoded))
 
     def close(self) -> None:
         """Drop the connection and end the thread; calls that wait raise ``LinkDown``."""

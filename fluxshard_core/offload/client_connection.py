@@ -13,8 +13,9 @@ from fluxshard_core.offload.framing import FrameProtocol, Traffic
 from fluxshard_core.offload.header import Header, Kind
 from fluxshard_core.offload.hello import hello
 from fluxshard_core.offload.messages import InferenceResult, Refusal, ShardFrame
+from fluxshard_core.offload.pending_request import Ticket
 from fluxshard_core.offload.security import explain
-from fluxshard_core.offload.transport import LinkDown, LinkError, RemoteRefused
+from fluxshard_core.offload.transport import LinkDown, LinkError, NotSent, RemoteRefused
 from fluxshard_core.offload.wire import EncodedFrame, decode_body
 from fluxshard_core.offload.wire_errors import KindError, WireError
 
@@ -63,9 +64,12 @@ class ClientConnection(FrameProtocol):
         self.send(hello(proof))
         await self._admitted
 
-    async def exchange(self, key: Key, frame: EncodedFrame) -> InferenceResult:
+    async def exchange(
+        self, key: Key, frame: EncodedFrame, ticket: Ticket | None = None
+    ) -> InferenceResult:
         """Send one request and wait for its answer; cancelling gives the request up.
 
+        :raises NotSent: when its ``ticket`` was withdrawn before it left.
         :raises LinkDown: when the connection is lost first.
         :raises RemoteRefused: when the server refuses the request or the connection.
         """
@@ -77,6 +81,8 @@ class ClientConnection(FrameProtocol):
             while not self._writable.is_set():
                 await self._writable.wait()
             if not answer.done():
+                if ticket is not None and not ticket.leave():
+                    raise NotSent("withdrawn")
                 self.send(frame)
                 self._listen_for_life()
             return await answer

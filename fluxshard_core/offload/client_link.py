@@ -11,6 +11,7 @@ from fluxshard_core.offload.client_config import ClientConfig, LinkCounters
 from fluxshard_core.offload.client_connection import ClientConnection, Key
 from fluxshard_core.offload.framing import Traffic
 from fluxshard_core.offload.messages import InferenceResult
+from fluxshard_core.offload.pending_request import Ticket
 from fluxshard_core.offload.security import ClientSecurity, explain
 from fluxshard_core.offload.transport import LinkError, NotSent
 from fluxshard_core.offload.wire import EncodedFrame
@@ -57,15 +58,17 @@ class ClientLink:
         proof = security.token.proof if security.token else b""
         return cls(host, port, config, security.context(), proof, name)
 
-    async def exchange(self, key: Key, frame: EncodedFrame) -> InferenceResult:
+    async def exchange(
+        self, key: Key, frame: EncodedFrame, ticket: Ticket | None = None
+    ) -> InferenceResult:
         """Send a request and wait for the answer; only the very first attempt is waited for.
 
-        :raises NotSent: at once when there is no connection.
+        :raises NotSent: at once when there is no connection, or if its ``ticket`` was withdrawn.
         """
         await self._first_attempt.wait()
         if self.connection is None:
             raise NotSent(f"no connection to the cloud at {self._where}: {self._reason}")
-        return await self.connection.exchange(key, frame)
+        return await self.connection.exchange(key, frame, ticket)
 
     async def _maintain(self) -> None:
         """Keep one connection until cancelled, then drop it."""

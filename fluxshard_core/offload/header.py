@@ -11,7 +11,7 @@ from fluxshard_core.offload import limits
 from fluxshard_core.offload.wire_errors import KindError, LengthError, MagicError, VersionError
 
 MAGIC: Final = b"FLXS"
-VERSION: Final = 2
+VERSION: Final = 3
 
 _LAYOUT: Final = struct.Struct("<4sBBHQHII")
 HEADER_BYTES: Final = _LAYOUT.size

@@ -16,6 +16,8 @@ Handler = Callable[[ShardFrame], InferenceResult]
 BatchHandler = Callable[[Sequence[ShardFrame]], Iterable[tuple[int, InferenceResult]]]
 Deliver = Callable[[InferenceResult], None]
 
+_Key = tuple[Hashable, str, bool]
+
 MAX_BATCH: Final = 8
 _IDLE_CALL_S: Final = 5.0
 _MOSTLY: Final = 0.8
@@ -36,7 +38,8 @@ class InferenceWorker:
 
     Each session of an owner (a connection) has one place in the queue: a newer frame takes the
     place of one that still waits, so sessions are served in turn and none waits behind another's
-    backlog. ``deliver`` is called on the inference thread or on the submitter's.
+    backlog. Background work has a place of its own, and only comes before frames that build on it.
+    ``deliver`` is called on the inference thread or on the submitter's.
 
     With ``serve`` a turn takes up to ``max_batch`` frames, those that wait longest, but only one
     whole frame: a robot that sends few blocks waits for one whole frame of others at most.
@@ -54,7 +57,7 @@ class InferenceWorker:
         self._serve = serve
         self._max_waiting = max_waiting
         self._max_batch = max_batch if serve is not None else 1
-        self._waiting: dict[tuple[Hashable, str], _Job] = {}
+        self._waiting: dict[_Key, _Job] = {}
         self._changed = threading.Condition()
         self._busy = False
         self._stopping = False
@@ -66,7 +69,7 @@ class InferenceWorker:
 
     def submit(self, owner: Hashable, frame: ShardFrame, deliver: Deliver) -> None:
         """Queue a frame; what cannot be queued, or is replaced, is answered with an error."""
-        key = (owner, frame.session)
+        key = (owner, frame.session, frame.background)
         refused: tuple[_Job, str] | None = None
         job = _Job(frame, deliver, time.perf_counter())
         with self._changed:
@@ -124,15 +127,20 @@ class InferenceWorker:
             self._busy = True
             return [self._waiting.pop(key) for key in self._turn()]
 
-    def _turn(self) -> list[tuple[Hashable, str]]:
-        chosen: list[tuple[Hashable, str]] = []
+    def _turn(self) -> list[_Key]:
+        chosen: list[_Key] = []
         whole_taken = False
-        for key, job in self._waiting.items():
+        for key, job in self._due():
             whole = _is_whole(job.frame)
             if len(chosen) < self._max_batch and not (whole and whole_taken):
                 chosen.append(key)
                 whole_taken |= whole
         return chosen
+
+    def _due(self) -> Iterable[tuple[_Key, _Job]]:
+        """What waits, in order; background work only if its robot waits for more, or none does."""
+        urgent = {key[:2] for key in self._waiting if not key[2]}
+        return [item for item in self._waiting.items() if not urgent or item[0][:2] in urgent]
 
     def _answer(self, jobs: list[_Job]) -> None:
         """Deliver an answer to every job, and make a failure one of those it left unanswered."""

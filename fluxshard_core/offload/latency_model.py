@@ -1,16 +1,15 @@
-"""What either side would take for a frame: measured profiles, the link, and what came true."""
+"""What either side would take for a frame: computing, the link, and what came true."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.offload.bandwidth import BandwidthEstimator
 from fluxshard_core.offload.ewma import Ewma
-from fluxshard_core.offload.latency_profile import LatencyProfile
-
-_MOST = 20.0  # a realised time beyond so many predicted ones is an accident, not a correction
+from fluxshard_core.offload.side_cost import SideCost
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,21 @@ class Workload:
     edge_dense: bool = False
     cloud_dense: bool = False
 
+    def settled(self, rested: Literal["edge", "cloud"]) -> Workload:
+        """Return what a frame like this one asks of a side that has caught up with the other.
+
+        A side that has ``rested`` owes what it missed, but only once: from then on it computes and
+        is sent what the other one does.
+        """
+        if rested == "edge":
+            ratio = min(self.edge_ratio, self.cloud_ratio)
+            return replace(self, edge_ratio=ratio, edge_dense=False)
+        ratio = min(self.edge_ratio, self.cloud_ratio)
+        share = ratio / self.cloud_ratio if self.cloud_ratio else 1.0
+        return replace(
+            self, cloud_ratio=ratio, tx_bytes=round(share * self.tx_bytes), cloud_dense=False
+        )
+
     def __post_init__(self) -> None:
         """Refuse what no frame asks for."""
         for name in ("edge_ratio", "cloud_ratio", "tx_bytes"):
@@ -37,40 +51,34 @@ class Workload:
 
 
 class LatencyModel:
-    """``T_edge = a f_e(ratio)`` and ``T_cloud = b f_c(ratio) + bytes / B + rtt + c``.
+    """``T_edge = f_e(ratio)`` and ``T_cloud = f_c(ratio) + bytes / B + rtt + c``.
 
-    The factors ``a`` and ``b`` follow what computing really took over what the profiles say (a
-    throttled robot, a busy cloud), ``c`` what neither computing nor the link explains (encoding,
-    queues), all as moving averages. Times are in milliseconds.
+    ``f_e`` and ``f_c`` follow what computing really takes, ``c`` what neither computing nor the
+    link explains (encoding, queues), as a moving average. Times are in milliseconds.
     """
 
     def __init__(
-        self,
-        edge: LatencyProfile,
-        cloud: LatencyProfile,
-        bandwidth: BandwidthEstimator,
-        weight: float = 0.2,
+        self, edge: SideCost, cloud: SideCost, bandwidth: BandwidthEstimator, weight: float = 0.2
     ) -> None:
-        self._edge, self._cloud = edge, cloud
+        self.edge, self.cloud = edge, cloud
         self.bandwidth = bandwidth
-        self._edge_factor = Ewma(weight, 1.0)
-        self._cloud_factor = Ewma(weight, 1.0)
         self._overhead_ms = Ewma(weight)
 
-    def edge_ms(self, work: Workload) -> float:
-        """Return the latency to expect of the edge."""
-        return self._edge.frame_ms(work.edge_ratio, dense=work.edge_dense) * _of(self._edge_factor)
+    def edge_ms(self, work: Workload) -> float | None:
+        """Return the latency to expect of the edge; None if nothing is known of it."""
+        return self.edge.frame_ms(work.edge_ratio, dense=work.edge_dense)
 
-    def cloud_ms(self, work: Workload, now_s: float) -> float:
-        """Return the latency to expect of the cloud for a frame sent now."""
-        computing = self._cloud_compute_ms(work) * _of(self._cloud_factor)
+    def cloud_ms(self, work: Workload, now_s: float) -> float | None:
+        """Return the latency to expect of the cloud for a frame sent now; None as above."""
+        computing = self.cloud.frame_ms(work.cloud_ratio, dense=work.cloud_dense)
+        if computing is None:
+            return None
         link = self.bandwidth.transfer_s(work.tx_bytes, now_s) * 1e3
         return computing + link + (self._overhead_ms.value or 0.0)
 
     def edge_took(self, work: Workload, latency_ms: float) -> None:
         """Learn from a frame that the edge ran."""
-        expected = self._edge.frame_ms(work.edge_ratio, dense=work.edge_dense)
-        self._edge_factor.add(min(latency_ms / expected, _MOST))
+        self.edge.took(work.edge_ratio, work.edge_dense, latency_ms)
 
     def cloud_took(
         self, work: Workload, latency_ms: float, compute_ms: float, link_ms: float, now_s: float
@@ -78,13 +86,6 @@ class LatencyModel:
         """Learn from a frame that the cloud ran: ``latency_ms`` in all, of which the cloud itself
         reports ``compute_ms`` and the message and its answer were on their way ``link_ms``.
         ``work`` holds the bytes that were really sent."""
-        self._cloud_factor.add(min(compute_ms / self._cloud_compute_ms(work), _MOST))
+        self.cloud.took(work.cloud_ratio, work.cloud_dense, compute_ms)
         self.bandwidth.add_transfer(work.tx_bytes, link_ms * 1e-3, now_s)
         self._overhead_ms.add(max(0.0, latency_ms - compute_ms - link_ms))
-
-    def _cloud_compute_ms(self, work: Workload) -> float:
-        return self._cloud.frame_ms(work.cloud_ratio, dense=work.cloud_dense)
-
-
-def _of(factor: Ewma) -> float:
-    return 1.0 if factor.value is None else factor.value

@@ -50,6 +50,9 @@ class ShardFrame:
     by cumulative stride, in the blocks of ``shards``; an empty mapping is a dense frame: every
     block is sent and everything recomputed. ``motion`` is counted since the frame the cloud last
     answered; invalid blocks have zero vectors, and it has no costs: neither travels.
+
+    ``background``: nobody waits for results. The cloud brings its features up to date, after the
+    frames of robots that wait, and answers with the checksum alone; never a dense frame.
     """
 
     session: str
@@ -63,6 +66,7 @@ class ShardFrame:
     shards: BlockShards
     motion: MotionField | None = None
     critical: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    background: bool = False
 
     def __post_init__(self) -> None:
         validation.check_shard_frame(self)

@@ -30,6 +30,7 @@ class ShardFrameMetadata(msgspec.Struct, frozen=True, array_like=True, forbid_un
     strides: tuple[int, ...]
     sections: tuple[Section, ...]
     motion_block_size: int = 0
+    background: bool = False
 
 
 class ResultMetadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -29,12 +29,41 @@ class RemoteRefused(LinkError):  # noqa: N818
     """The other side answered that it will not serve this request, and why."""
 
 
+class Pending(Protocol):
+    """A request that was begun and that nobody waits for."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes, framing included."""
+        ...
+
+    def done(self) -> bool:
+        """Whether :meth:`result` would return or raise at once."""
+        ...
+
+    def result(self) -> InferenceResult:
+        """Return the answer of a request that is done.
+
+        :raises LinkError: as :meth:`Transport.infer`; :class:`NotSent` where it never left.
+        """
+        ...
+
+    def withdraw(self) -> bool:
+        """Take the request back if nothing of it has left, and return whether that is so."""
+        ...
+
+
 class Transport(Protocol):
     """A link to one cloud, shared by any number of threads."""
 
     @property
     def connected(self) -> bool:
         """Whether a request sent now would leave this machine."""
+        ...
+
+    @property
+    def available(self) -> bool:
+        """Whether to send a request now makes sense: the cloud is there, and has been serving."""
         ...
 
     @property
@@ -60,6 +89,13 @@ class Transport(Protocol):
         :raises LinkDown: when the connection breaks while waiting.
         :raises LinkTimeout: when the deadline passes first.
         :raises RemoteRefused: when the other side refuses the request or the connection.
+        """
+        ...
+
+    def begin(self, frame: ShardFrame) -> Pending:
+        """Send a frame of background work and return at once; its answer may come or not.
+
+        :raises NotSent: when there is no connection, or the cloud has not been answering in time.
         """
         ...
 

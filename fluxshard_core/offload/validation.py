@@ -50,6 +50,8 @@ def check_shard_frame(frame: ShardFrame) -> None:
     if len(ids) and ids[-1] >= rows * columns:
         raise InputError(f"shard id {ids[-1]} is outside the {rows}x{columns} grid of blocks")
     _check_critical(frame.critical, (rows, columns))
+    if not isinstance(frame.background, bool) or (frame.background and not frame.critical):
+        raise InputError("background must be true or false, and a dense frame is none")
     if frame.motion is not None:
         _check_motion(frame.motion, frame.letterbox)
 

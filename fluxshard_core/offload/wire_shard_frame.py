@@ -35,6 +35,7 @@ def frame_metadata(frame: ShardFrame, sections: tuple[Section, ...]) -> ShardFra
         strides=tuple(sorted(frame.critical)),
         sections=sections,
         motion_block_size=0 if frame.motion is None else frame.motion.block_size,
+        background=frame.background,
     )
 
 
@@ -64,4 +65,5 @@ def build_frame(
         if motion is None
         else motion_packing.unpack(motion, box, metadata.motion_block_size),
         critical=critical,
+        background=metadata.background,
     )

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxshard_core.errors import InputError
+from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.network import network_input
 from fluxshard_core.motion.field import MotionField
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
@@ -84,13 +85,7 @@ class CloudSession:
         """Decode what the network made of a prepared frame; later frames may build on it."""
         frame, reference, timer = turn.frame, turn.reference, turn.timer
         with timer.stage("decode"):
-            found = self._engine.detector.decode(
-                run.outputs,
-                frame.letterbox,
-                confidence=frame.confidence,
-                iou=frame.iou,
-                offsets=run.offsets,
-            )
+            found = Detections() if frame.background else self._found(frame, run)
         self._reference, self._last = reference, (frame.epoch, frame.number)
         return InferenceResult(
             frame.session,
@@ -102,6 +97,15 @@ class CloudSession:
             checksum=checksum(reference.image),
             compute_ratio=run.compute_ratio,
             dense=bool(run.dense_reason),
+        )
+
+    def _found(self, frame: ShardFrame, run: FrameRun) -> Detections:
+        return self._engine.detector.decode(
+            run.outputs,
+            frame.letterbox,
+            confidence=frame.confidence,
+            iou=frame.iou,
+            offsets=run.offsets,
         )
 
     def _check(self, frame: ShardFrame) -> None:

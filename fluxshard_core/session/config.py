@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -32,6 +33,31 @@ class Profiles:
 
 
 @dataclass(frozen=True)
+class BackgroundConfig:
+    """What a session does while no frame waits (:meth:`EdgeSession.idle`).
+
+    ``edge``: spare cycles bring stale blocks of the robot's own features up to date. ``cloud``:
+    spare bandwidth carries stale blocks to the cloud. ``piece_blocks``: of the network's input,
+    that one piece of work has at most; ``least_staleness``: frames of age, as
+    :func:`~fluxshard_core.reuse.freshness.staleness` counts them, from which a block is worth it.
+    ``most_send_ms``: the longest that a piece may occupy the link, by the estimated bandwidth.
+    """
+
+    edge: bool = False
+    cloud: bool = False
+    piece_blocks: int = 64
+    least_staleness: float = 4.0
+    most_send_ms: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.piece_blocks < 1:
+            raise InputError(f"piece_blocks is {self.piece_blocks}; use 1 or more")
+        for name in ("least_staleness", "most_send_ms"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}; use a positive number")
+
+
+@dataclass(frozen=True)
 class SessionConfig:
     """How a session infers.
 
@@ -40,8 +66,10 @@ class SessionConfig:
     ``reuse_profile`` takes its place, by how much the scene moves. ``motion`` is where the motion
     comes from, ``codec`` how blocks travel (``auto``: whichever is soonest there) and ``quality``
     the codec's own measure of it. With ``profiles`` the ``auto`` path expects of each side what
-    they say, without it learns from what either side took. ``executor`` are the edge's own
-    options, in block mode; the cloud's are the defaults.
+    they say, without it learns from what either side took. ``whole_if_sooner``: a frame of the edge
+    is computed whole where that takes less time than its critical blocks. ``background`` is what to
+    do while no frame waits. ``executor`` are the edge's own options, in block mode; the cloud's are
+    the defaults.
     """
 
     path: Path = "edge"
@@ -54,6 +82,8 @@ class SessionConfig:
     codec: str = "raw"
     quality: float | None = None
     profiles: Profiles | None = None
+    whole_if_sooner: bool = True
+    background: BackgroundConfig = field(default_factory=BackgroundConfig)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
 
     def __post_init__(self) -> None:
@@ -88,6 +118,16 @@ class SessionConfig:
 
 
 @dataclass(frozen=True)
+class BackgroundWork:
+    """What was done while no frame waited: blocks brought up to date on the edge and in the cloud,
+    and the bytes sent for the latter, framing included."""
+
+    edge_blocks: int = 0
+    cloud_blocks: int = 0
+    tx_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class FrameResult:
     """What came of one frame, and how.
 
@@ -96,7 +136,8 @@ class FrameResult:
     reused / all blocks, ``compute_ratio`` executed / dense multiply-accumulates,
     ``transmission_ratio`` sent bytes / raw RGB bytes of the input. ``resyncs`` counts the dense
     frames of the session that were due because edge and cloud no longer agreed. ``realised_ms``
-    is what the side that made the result took, to hold against the ``decision``.
+    is what the side that made the result took, to hold against the ``decision``. ``background`` is
+    what was done since the frame before; its bytes are not in ``tx_bytes``.
     """
 
     number: int
@@ -115,3 +156,4 @@ class FrameResult:
     realised_ms: float = 0.0
     stage_ms: dict[str, float] = field(default_factory=dict)
     decision: Decision | None = None
+    background: BackgroundWork = BackgroundWork()

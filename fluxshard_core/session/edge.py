@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic, perf_counter
 
@@ -16,15 +17,20 @@ from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.models.network import network_input
+from fluxshard_core.offload.bandwidth import BandwidthEstimator
 from fluxshard_core.offload.dispatcher import Decision, Dispatcher
 from fluxshard_core.offload.latency_model import LatencyModel, Workload
 from fluxshard_core.offload.messages import InferenceResult
+from fluxshard_core.offload.side_cost import LearnedCost, ProfiledCost
 from fluxshard_core.offload.transport import LinkError, Transport
 from fluxshard_core.reuse.config import ReuseConfig
-from fluxshard_core.session.config import FrameResult, SessionConfig, Side
+from fluxshard_core.session.background import Background
+from fluxshard_core.session.config import BackgroundWork, FrameResult, SessionConfig, Side
+from fluxshard_core.session.endpoint import Proposal
 from fluxshard_core.session.engine import Engine
 from fluxshard_core.session.link import CloudLink
 from fluxshard_core.session.robot_state import RobotState
+from fluxshard_core.session.whole_frames import SOONER_WHOLE, WholeFrames
 from fluxshard_core.timing import StageTimer
 
 UInt8 = npt.NDArray[np.uint8]
@@ -53,6 +59,7 @@ class EdgeSession(Closing):
         self._session = secrets.token_hex(8)
         self._link = CloudLink(transport, self._session) if transport is not None else None
         self._number = 0
+        self._resting = False
         self.reset()
 
     @classmethod
@@ -73,29 +80,52 @@ class EdgeSession(Closing):
     def process(self, frame: Frame) -> FrameResult:
         """Infer one frame; always returns a result, made on the edge when the cloud fails."""
         timer = StageTimer()
+        work = self._background.preempt() if self._background else BackgroundWork()
         number, self._number = self._number, self._number + 1
         with timer.stage("preprocess"):
             image, letterbox = self.detector.preprocess(frame.image)
         state = self._state_for(image)
-        with timer.stage("motion"):
-            state.follow(image)
+        self._resting = self._may_rest()
+        if not self._resting:
+            with timer.stage("motion"):
+                state.follow(image)
         with timer.stage("candidates"):
             decision = self._decide(image)
         result = FrameResult(
-            number, frame.stamp_ns, frame.frame_id, Detections(), "edge", decision=decision
+            number,
+            frame.stamp_ns,
+            frame.frame_id,
+            Detections(),
+            "edge",
+            decision=decision,
+            background=work,
         )
         if decision.path == "cloud":
             result = self._on_cloud(result, image, letterbox, timer)
         if result.path == "edge":
             result = self._on_edge(result, image, letterbox, timer)
-        state.learn(result.detections, letterbox)
+        self._learn(number, result.detections, letterbox)
+        assert self._background is not None
+        self._background.follow(image, letterbox)
         published = result.detections.above(self.config.confidence)
         return replace(result, detections=published, stage_ms=timer.stage_ms)
+
+    def idle(self, arrived: Callable[[], bool]) -> None:
+        """Spend the time until the next frame on ``config.background``.
+
+        Call it after :meth:`process` on the same thread. It returns as soon as ``arrived()``, which
+        it asks between any two operators and while it waits, or when nothing is left to do.
+        """
+        if self._background is not None:
+            self._background.work(arrived, self.config)
 
     def reset(self) -> None:
         """Forget everything learned from earlier frames; the next one starts a new epoch."""
         self._state: RobotState | None = None
-        self._dispatcher = self._new_dispatcher()
+        self._background: Background | None = None
+        model = self._new_model()
+        self._dispatcher = Dispatcher(model)
+        self._whole = WholeFrames(model.edge)
         if self._link is not None:
             self._link.start_anew()
 
@@ -109,6 +139,7 @@ class EdgeSession(Closing):
         size = image.shape[0], image.shape[1]
         if self._state is None or self._state.size != size:
             self._state = RobotState(self.engine, size, self.config)
+            self._background = Background(self._state, self._link, self.detector.model_hash)
             if self._link is not None:
                 self._link.start_anew()
         return self._state
@@ -118,16 +149,17 @@ class EdgeSession(Closing):
         assert self._state is not None
         return self.config.reuse_at(self._state.motion)
 
-    def _new_dispatcher(self) -> Dispatcher:
+    def _new_model(self) -> LatencyModel:
         profiles = self.config.profiles
-        if profiles is None or self._link is None:
-            return Dispatcher()
-        return Dispatcher(model=LatencyModel(profiles.edge, profiles.cloud, self._link.bandwidth))
+        bandwidth = BandwidthEstimator() if self._link is None else self._link.bandwidth
+        if profiles is None:
+            return LatencyModel(LearnedCost(), LearnedCost(), bandwidth)
+        return LatencyModel(ProfiledCost(profiles.edge), ProfiledCost(profiles.cloud), bandwidth)
 
     def _decide(self, image: UInt8) -> Decision:
         if self.config.path == "auto" and self._link is not None:
-            work = None if self.config.profiles is None else self._workload(image)
-            return self._dispatcher.decide(monotonic(), work)
+            reachable = self._link.available
+            return self._dispatcher.decide(monotonic(), self._workload(image), reachable=reachable)
         side: Side = "cloud" if self.config.path == "cloud" else "edge"
         return Decision(side, None, None, "configured")
 
@@ -142,18 +174,42 @@ class EdgeSession(Closing):
             edge.schedule.compute_ratio,
             cloud.schedule.compute_ratio,
             self._link.expected_bytes(blocks, self.config),
-            edge_dense=bool(edge.dense_reason),
+            edge_dense=bool(edge.dense_reason)
+            or (self.config.whole_if_sooner and self._whole.sooner(edge.schedule.compute_ratio)),
             cloud_dense=bool(cloud.dense_reason),
         )
+
+    def _learn(self, number: int, found: Detections, letterbox: Letterbox) -> None:
+        """Take in what was found in frame ``number``, weak results too."""
+        assert self._state is not None
+        self._state.learn(found, letterbox)
+
+    def _may_rest(self) -> bool:
+        """Whether the frame will be computed whole here, so that nothing need be followed."""
+        here = self._link is None or self.config.path == "edge"
+        return here and self.config.whole_if_sooner and self._whole.rests
+
+    def _edge_proposal(self, state: RobotState, image: UInt8) -> Proposal:
+        """Return what to compute here: the critical blocks, or all where that is sooner."""
+        if not self._resting:
+            proposal = state.propose("edge", image, self._reuse)
+            ratio = proposal.schedule.compute_ratio
+            may = self.config.whole_if_sooner and not proposal.dense_reason
+            if not (may and self._whole.choose(ratio)):
+                return proposal
+        return state.endpoint("edge").whole(image, SOONER_WHOLE)
 
     def _on_edge(
         self, result: FrameResult, image: UInt8, letterbox: Letterbox, timer: StageTimer
     ) -> FrameResult:
         """Infer ``image`` here and put what was found into ``result``."""
         assert self._state is not None
+        assert self._background is not None
         start = perf_counter()
+        with timer.stage("background"):
+            self._background.make_way_on_edge()
         with timer.stage("candidates"):
-            proposal = self._state.propose("edge", image, self._reuse)
+            proposal = self._edge_proposal(self._state, image)
             seen = proposal.composed(image)
         endpoint = self._state.endpoint("edge")
         try:
@@ -172,7 +228,9 @@ class EdgeSession(Closing):
                 offsets=run.offsets,
             )
         realised_ms = (perf_counter() - start) * 1e3
-        self._dispatcher.record("edge", realised_ms)
+        whole = bool(run.dense_reason)
+        self._dispatcher.record("edge", realised_ms, ratio=run.compute_ratio, dense=whole)
+        self._whole.took(whole, realised_ms)
         return replace(
             result,
             path="edge",
@@ -201,7 +259,6 @@ class EdgeSession(Closing):
         except LinkError as error:
             if self._link.epoch != epoch:
                 self._state.endpoint("cloud").reset()
-            self._dispatcher.link_failed(monotonic())
             return replace(result, fallback_reason=str(error), resyncs=self._link.resyncs)
         self._state.endpoint("cloud").settle(proposal, exchange.seen)
         realised_ms = (perf_counter() - start) * 1e3
@@ -212,6 +269,8 @@ class EdgeSession(Closing):
             compute_ms=exchange.compute_ms,
             link_ms=exchange.link_ms,
             tx_bytes=exchange.tx_bytes,
+            ratio=exchange.answer.compute_ratio,
+            dense=exchange.answer.dense,
         )
         answer: InferenceResult = exchange.answer
         return replace(

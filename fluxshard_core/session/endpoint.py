@@ -16,6 +16,7 @@ from fluxshard_core.motion.field import BLOCK_SIZE, MotionField
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.criterion import PixelReference, composed
 from fluxshard_core.reuse.policy import critical_blocks
+from fluxshard_core.reuse.remap import Level, LevelMotion
 from fluxshard_core.reuse.salience import SalientBlocks
 from fluxshard_core.sparse.schedule import BlockScheduler, Schedule
 
@@ -71,6 +72,20 @@ class Proposal:
         return composed(self.reference.image, image, self.critical)
 
 
+@dataclass(frozen=True, eq=False)
+class View:
+    """What an endpoint holds, seen from the frame whose motion it took in last.
+
+    ``motion`` since it last ran, ``reference`` its pixels and ``moved`` its cells moved by that,
+    ``lost`` ``(rows, cols)`` bool the blocks without a source.
+    """
+
+    motion: MotionField
+    reference: PixelReference
+    moved: dict[Level, LevelMotion]
+    lost: Bool
+
+
 class Endpoint:
     """One side's past, for one input size.
 
@@ -81,7 +96,7 @@ class Endpoint:
     def __init__(self, scheduler: BlockScheduler, keys: tuple[int, ...], size: tuple[int, int]):
         """``keys`` name the network's levels; ``size`` is its input's height and width."""
         self._scheduler = scheduler
-        self._keys = keys
+        self.keys = keys
         self._size = size
         self._accumulated = MotionAccumulator(*size)
         self.reset()
@@ -104,14 +119,43 @@ class Endpoint:
     ) -> Proposal:
         """Return what ``image`` ``(H, W, 3)`` uint8 makes critical; all, without ``config``."""
         if self._reference is None:
-            return self._whole(FIRST_FRAME, PixelReference(image), first=True)
+            return self.start(image)
         if config is None:
-            return self._whole(REUSE_OFF, self._reference)
+            return self.whole(image, REUSE_OFF)
+        view = self.view()
+        assert view is not None
+        blocks = critical_blocks(
+            image, view.reference, view.lost, view.moved, self.keys, salience, config
+        )
+        return self.proposal(view, blocks)
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds nothing yet."""
+        return self._reference is None
+
+    def start(self, image: UInt8) -> Proposal:
+        """Return what it takes to begin with ``image`` ``(H, W, 3)``: all of it."""
+        return self._whole(FIRST_FRAME, PixelReference(image), first=True)
+
+    def whole(self, image: UInt8, reason: str) -> Proposal:
+        """Return what it takes to compute ``image`` ``(H, W, 3)`` whole, for that ``reason``."""
+        if self._reference is None:
+            return self.start(image)
+        return self._whole(reason, self._reference)
+
+    def view(self) -> View | None:
+        """Return what is held, moved to the frame absorbed last; None before the first frame."""
+        if self._reference is None:
+            return None
         motion = self._accumulated.field
         reference, lost = self._reference.moved(motion, self._frames)
-        moved = self._scheduler.follow(motion)
-        blocks = critical_blocks(image, reference, lost, moved, self._keys, salience, config)
-        return Proposal(motion, blocks, self._scheduler.after(moved, blocks), reference)
+        return View(motion, reference, self._scheduler.follow(motion), lost)
+
+    def proposal(self, view: View, blocks: dict[int, Bool]) -> Proposal:
+        """Return what it takes to compute ``blocks`` ``(rows, cols)``, by level key, anew."""
+        schedule = self._scheduler.after(view.moved, blocks)
+        return Proposal(view.motion, blocks, schedule, view.reference)
 
     def settle(self, proposal: Proposal, seen: UInt8) -> None:
         """Remember that ``proposal`` was run on ``seen``, the frame as this endpoint saw it."""
@@ -127,6 +171,6 @@ class Endpoint:
     def _whole(self, reason: str, reference: PixelReference, *, first: bool = False) -> Proposal:
         height, width = self._size
         everything = np.ones((height // BLOCK_SIZE, width // BLOCK_SIZE), dtype=np.bool_)
-        blocks = dict.fromkeys(self._keys, everything)
+        blocks = dict.fromkeys(self.keys, everything)
         motion = MotionField.zero(height, width)
         return Proposal(motion, blocks, self._scheduler.dense(reason), reference, first)

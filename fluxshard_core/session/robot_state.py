@@ -22,6 +22,7 @@ from fluxshard_core.sparse.executor import Executor
 from fluxshard_core.sparse.schedule import BlockScheduler
 
 UInt8 = npt.NDArray[np.uint8]
+Float32 = npt.NDArray[np.float32]
 
 
 class RobotState:
@@ -72,6 +73,13 @@ class RobotState:
         if side not in self._proposals:
             self._proposals[side] = self.endpoint(side).propose(image, self._salient, config)
         return self._proposals[side]
+
+    @property
+    def confidence(self) -> Float32:
+        """That of the surest object near each block of the last frame, ``(rows, cols)``."""
+        if self._salient is None:
+            return np.zeros((self.size[0] // BLOCK_SIZE, self.size[1] // BLOCK_SIZE), np.float32)
+        return self._salient.confidence
 
     def endpoint(self, side: Side) -> Endpoint:
         """Return what one side holds."""

@@ -7,7 +7,7 @@ where it belongs now.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 
@@ -29,6 +29,11 @@ class BlockPass:
 
     def run(self, image: torch.Tensor) -> None:
         """Recompute the active tiles from ``image`` ``(1, H, W, C)``, in any memory layout."""
+        for _ in self.steps(image):
+            pass
+
+    def steps(self, image: torch.Tensor) -> Iterator[None]:
+        """As :meth:`run`, with a pause after every operator."""
         (source,) = self._network.plan.inputs
         self._network.cache[source].write(image)
         for step in self._network.steps:
@@ -39,6 +44,7 @@ class BlockPass:
                 self._run_tiles(step)
             for name in step.dying:
                 self._values.pop(name, None)
+            yield
 
     def _run_tiles(self, step: WindowStep | PointStep) -> None:
         network = self._network

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from fluxshard_core.sparse.binding import IslandStep, WindowStep
@@ -11,6 +13,12 @@ from fluxshard_core.sparse.operators import WholeWindowOperator
 
 def run_dense(network: Network, image: torch.Tensor) -> None:
     """Compute every map from ``image`` ``(1, H, W, C)`` and write the cached ones."""
+    for _ in dense_steps(network, image):
+        pass
+
+
+def dense_steps(network: Network, image: torch.Tensor) -> Iterator[None]:
+    """As :func:`run_dense`, with a pause after every operator."""
     values: dict[str, torch.Tensor] = {}
     (source,) = network.plan.inputs
     _keep(network, values, source, image)
@@ -28,6 +36,7 @@ def run_dense(network: Network, image: torch.Tensor) -> None:
             _keep(network, values, step.output, step.operator.apply(*inputs))
         for name in step.dying:
             del values[name]
+        yield
 
 
 def _keep(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,6 +26,7 @@ from fluxshard_core.sparse.schedule import (
     Schedule,
 )
 from fluxshard_core.sparse.spread import RfapRule, Spread, accumulated_fields
+from fluxshard_core.sparse.stepping import inferring
 
 Mode = Literal["exact", "bounded", "block"]
 
@@ -208,6 +209,27 @@ class Executor:
         self.scheduler.settle(schedule)
         self._pending = ""
         return self._result(executed, schedule.recomputed, "")
+
+    def refresh(self, frame: torch.Tensor, schedule: Schedule) -> Iterator[None]:
+        """As :meth:`execute`, pausing after every operator and without a result.
+
+        Closed before its end it counts for nothing: where ``schedule`` moves nothing the caches
+        remain those of the last frame, some of them fresher, else the next frame is run whole.
+        """
+        self._check_frame(frame)
+        reason = self._pending or schedule.dense_reason
+        if reason or not schedule.still:
+            self._pending = self._pending or FAILED
+        if not reason:
+            self._move(schedule)
+        image = self.network.backend.image(frame)
+        steps = self.network.runner.steps(self.network, image, None if reason else schedule)
+        yield from inferring(steps)
+        if reason:
+            self._forget_remainders()
+        else:
+            self.scheduler.settle(schedule)
+        self._pending = ""
 
     def _guarded(self, frame: torch.Tensor, run: Callable[[], FrameRun]) -> FrameRun:
         """Run a frame, whole where the caches cannot be trusted."""

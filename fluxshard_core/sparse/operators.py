@@ -6,7 +6,7 @@ and dtype both forms of an operator must agree bit for bit on every cell they sh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
@@ -110,6 +110,13 @@ class Runner(Protocol):
 
         Returns the multiply-accumulates that each executed. ``images`` as for :meth:`dense`.
         """
+        ...
+
+    def steps(
+        self, network: Network, image: torch.Tensor, schedule: Schedule | None
+    ) -> Iterator[None]:
+        """As :meth:`blocks` of one network, or as :meth:`dense` without a schedule, pausing after
+        every operator. Other frames may run in the meantime, but none of this network."""
         ...
 
 

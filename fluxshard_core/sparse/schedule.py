@@ -38,6 +38,11 @@ class Schedule:
     compute_ratio: float
     dense_reason: str = ""
 
+    @property
+    def still(self) -> bool:
+        """Whether every cached cell stays where it is."""
+        return all(m.uniform and m.common == (0, 0) for m in self.moved.values())
+
 
 class BlockScheduler:
     """Turns motion and critical blocks into schedules; remembers the remainders of the remap.

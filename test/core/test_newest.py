@@ -7,9 +7,12 @@ from fluxshard_core.newest import NewestSlot
 
 def test_the_newest_item_replaces_the_waiting_one_and_is_counted() -> None:
     slot: NewestSlot[int] = NewestSlot()
+    assert not slot.ready()
     for item in range(5):
         slot.put(item)
+    assert slot.ready()
     assert slot.take() == 4
+    assert not slot.ready()
     assert slot.dropped == 4
     assert slot.take(timeout_s=0.01) is None
 

@@ -111,6 +111,10 @@ def demo(tmp_path: Path) -> Callable[..., tuple[Result, Path]]:
         out = tmp_path / name
         words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
         flags = [word.removesuffix("=True") for word in words]
+        flags = [
+            f"--no-{word[2:].removesuffix('=False')}" if word.endswith("=False") else word
+            for word in flags
+        ]
         return CliRunner().invoke(demo_command, [*flags, "--out", str(out)]), out
 
     return run

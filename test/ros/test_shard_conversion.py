@@ -41,6 +41,7 @@ def shard_frame(*, with_motion: bool) -> ShardFrame:
         shards=shard_codec.encode(image, ids),
         motion=motion if with_motion else None,
         critical=critical if with_motion else {},
+        background=with_motion,
     )
 
 
@@ -82,6 +83,7 @@ def test_a_shard_frame_comes_back_as_it_was(with_motion: bool) -> None:
         "letterbox",
         "confidence",
         "iou",
+        "background",
     )
     assert all(getattr(back, name) == getattr(frame, name) for name in names)
     assert np.array_equal(back.shards.ids, frame.shards.ids)

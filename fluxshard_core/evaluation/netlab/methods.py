@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fluxshard_core.baselines.coach import SIMILAR, structural_similarity
 from fluxshard_core.errors import InputError
+from fluxshard_core.evaluation.netlab.decisions import ToldSession
 from fluxshard_core.frame import Frame
+from fluxshard_core.models.detections import Detections
 from fluxshard_core.motion.source import luma
 from fluxshard_core.offload.transport import Transport
-from fluxshard_core.session import EdgeSession, Engine, FrameResult, SessionConfig
+from fluxshard_core.session import (
+    BackgroundConfig,
+    EdgeSession,
+    Engine,
+    FrameResult,
+    SessionConfig,
+)
 from fluxshard_core.session.config import AUTO_CODEC
 
 # Rivals look at no motion, so none is searched for.
@@ -21,6 +30,9 @@ _CONFIGS = {
     "full_offload": replace(_DENSE, path="cloud"),
     "coach": replace(_DENSE, path="cloud", codec="jpeg"),
     "fluxshard": replace(_REUSE, path="auto", codec=AUTO_CODEC),
+    "fluxshard_background": replace(
+        _REUSE, path="auto", codec=AUTO_CODEC, background=BackgroundConfig(edge=True, cloud=True)
+    ),
     "fluxshard_edge": replace(_REUSE, path="edge"),
     "fluxshard_cloud": replace(_REUSE, path="cloud", codec=AUTO_CODEC),
 }
@@ -49,9 +61,18 @@ class Specification:
         """Whether any frame may be sent."""
         return self.config.path != "edge"
 
-    def open(self, engine: Engine, transport: Transport | None) -> Runner:
-        """Return the method, ready for its first frame."""
-        session = EdgeSession(engine, self.config, transport)
+    def open(
+        self,
+        engine: Engine,
+        transport: Transport | None,
+        told: Sequence[Detections] | None = None,
+    ) -> Runner:
+        """Return the method, ready for its first frame; ``told`` is what is in each frame, where
+        the network's own results mean nothing."""
+        if told is None:
+            session = EdgeSession(engine, self.config, transport)
+        else:
+            session = ToldSession(engine, self.config, transport, told)
         return _Coach(session) if self.text.startswith("coach") else Runner(session)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 
 from fluxshard_core.evaluation.datasets import open_frames
-from fluxshard_core.evaluation.netlab.methods import Specification
+from fluxshard_core.evaluation.netlab.decisions import decide
+from fluxshard_core.evaluation.netlab.methods import Runner, Specification
 from fluxshard_core.frame import Frame
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload.client import TcpTransport
@@ -24,7 +26,8 @@ class Replay:
     """What one run does; travels to the process as JSON.
 
     The first ``warm_up`` of ``frames`` are printed but not meant to be counted. ``fps`` 0 takes
-    the next frame when the last one is done.
+    the next frame when the last one is done. ``decisions`` names a trained model that says what is
+    in the frames in place of ``model``, whose weights may be random.
     """
 
     method: str
@@ -41,6 +44,7 @@ class Replay:
     ca: str = ""
     certificate: str = ""
     key: str = ""
+    decisions: str = ""
 
     def to_json(self) -> str:
         """Return what :meth:`from_json` reads."""
@@ -70,8 +74,10 @@ def run(replay: Replay) -> Iterator[dict[str, object]]:
             transport = stack.enter_context(
                 TcpTransport(replay.host, replay.port, security=security)
             )
-        runner = method.open(Engine(detector), transport)
-        for frame, number in zip(_paced(replay), range(replay.frames), strict=False):
+        frames = list(islice(open_frames(replay.path), replay.frames))
+        told = decide(replay.decisions, frames, method.config) if replay.decisions else None
+        runner = method.open(Engine(detector), transport, told)
+        for number, frame in enumerate(_paced(frames, replay.fps, runner)):
             started = time.perf_counter()
             result = runner.process(frame)
             yield {
@@ -81,19 +87,24 @@ def run(replay: Replay) -> Iterator[dict[str, object]]:
                 "path": result.path,
                 "tx_bytes": result.tx_bytes,
                 "compute_ratio": result.compute_ratio,
+                "background_bytes": result.background.tx_bytes,
                 "fallback": result.fallback_reason,
             }
 
 
-def _paced(replay: Replay) -> Iterator[Frame]:
-    """Yield the frames from memory, each when it is due."""
-    frames = list(islice(open_frames(replay.path), replay.frames))
+def _paced(frames: Sequence[Frame], fps: float, runner: Runner) -> Iterator[Frame]:
+    """Yield the frames, each when it is due; until then the session is idle."""
     due = time.perf_counter()
     for frame in frames:
-        if replay.fps:
+        if fps:
+            runner.session.idle(partial(_reached, due))
             time.sleep(max(0.0, due - time.perf_counter()))
-            due = max(due + 1.0 / replay.fps, time.perf_counter())
+            due = max(due + 1.0 / fps, time.perf_counter())
         yield frame
+
+
+def _reached(due: float) -> bool:
+    return time.perf_counter() >= due
 
 
 def main() -> None:

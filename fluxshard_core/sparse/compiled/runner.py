@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,7 @@ class CompiledRunner:
 
     def dense(self, network: Network, image: torch.Tensor) -> None:
         """Compute every map from ``image`` ``(1, H, W, C)``."""
-        self._run([self._part(network, image, None, 0)])
+        self._run([self._part(network, image, None, self._memory_of(0))])
 
     def blocks(
         self,
@@ -63,7 +63,7 @@ class CompiledRunner:
         """Recompute the scheduled cells of each network, its caches moved; return what each
         executed in multiply-accumulates."""
         parts = [
-            self._part(network, image, schedule.recomputed, index)
+            self._part(network, image, schedule.recomputed, self._memory_of(index))
             for index, (network, image, schedule) in enumerate(
                 zip(networks, images, schedules, strict=True)
             )
@@ -71,18 +71,28 @@ class CompiledRunner:
         self._run(parts)
         return [self._executed(part) for part in parts]
 
+    def steps(
+        self, network: Network, image: torch.Tensor, schedule: Schedule | None
+    ) -> Iterator[None]:
+        """Pause after every operator; its memory is its own, for other frames run meanwhile."""
+        memory = _Memory()  # kept until the last step: the part holds but addresses
+        marks = None if schedule is None else schedule.recomputed
+        yield from self._steps([self._part(network, image, marks, memory)], 1)
+
+    def _memory_of(self, index: int) -> _Memory:
+        if index == len(self._memory):
+            self._memory.append(_Memory())
+        return self._memory[index]
+
     def _part(
         self,
         network: Network,
         image: torch.Tensor,
         marks: Mapping[Level, Bool] | None,
-        index: int,
+        memory: _Memory,
     ) -> _Part:
         (source,) = network.plan.inputs
         network.cache[source].write(image)
-        if index == len(self._memory):
-            self._memory.append(_Memory())
-        memory = self._memory[index]
         rows, cols = self._lists.mark(marks, memory.cells)
         lists = self._lists.lists(rows, cols, network.cache.place, memory.lists)
         counts = {level: len(row) for level, row in zip(self._lists.levels, rows, strict=True)}
@@ -104,22 +114,29 @@ class CompiledRunner:
         return buffers
 
     def _run(self, parts: Sequence[_Part]) -> None:
+        for _ in self._steps(parts, len(self.program.assembly.operators)):
+            pass
+
+    def _steps(self, parts: Sequence[_Part], most: int) -> Iterator[None]:
+        """Run everything, pausing after at most so many operators."""
         pointers: Records = np.array(
             [(part.buffers.ctypes.data, part.lists.ctypes.data) for part in parts], dtype=PART
         )
         assembly, threads = self.program.assembly, torch.get_num_threads()
         half = self._dtype is torch.bfloat16
         for section in self.program.sections:
-            operators = assembly.operators[section.start : section.stop]
-            if len(operators):
+            for start in range(section.start, section.stop, max(1, most)):
+                operators = assembly.operators[start : min(start + most, section.stop)]
                 spent = None if self.timings is None else np.zeros(len(operators), np.int64)
                 self._library.run(operators, assembly.segments, pointers, threads, spent, half=half)
                 if spent is not None:
                     self._note(operators, spent)
+                yield
             if section.island:
                 # An island is captured for one frame, and its shapes are written into it.
                 for part in parts:
                     run_island(part.network, section.island)
+                yield
 
     def _note(self, operators: Records, spent: Int64) -> None:
         assert self.timings is not None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from fluxshard_core.sparse.block_pass import BlockPass
-from fluxshard_core.sparse.dense_pass import run_dense
+from fluxshard_core.sparse.dense_pass import dense_steps, run_dense
 from fluxshard_core.sparse.network import Network
 from fluxshard_core.sparse.schedule import Schedule
 from fluxshard_core.sparse.shared_pass import SharedPass
@@ -41,7 +41,21 @@ class TorchRunner:
             shared_pass.run(images)
             return shared_pass.executed
         (network,), (image,), (schedule,) = networks, images, schedules
-        tiles = {level: grids[level].select(on) for level, on in schedule.active.items()}
-        block_pass = BlockPass(network, tiles)
+        block_pass = _block_pass(network, schedule)
         block_pass.run(image)
         return [block_pass.executed]
+
+    def steps(
+        self, network: Network, image: torch.Tensor, schedule: Schedule | None
+    ) -> Iterator[None]:
+        """Pause after every operator."""
+        if schedule is None:
+            return dense_steps(network, image)
+        return _block_pass(network, schedule).steps(image)
+
+
+def _block_pass(network: Network, schedule: Schedule) -> BlockPass:
+    grids = network.grid
+    return BlockPass(
+        network, {level: grids[level].select(on) for level, on in schedule.active.items()}
+    )

@@ -41,6 +41,7 @@ def make_frame() -> Callable[..., ShardFrame]:
         ids: tuple[int, ...] = (0, 5, 23),
         motion: MotionField | None = None,
         critical: Mapping[int, npt.NDArray[np.bool_]] | None = None,
+        background: bool = False,
     ) -> ShardFrame:
         return ShardFrame(
             session=session,
@@ -54,6 +55,7 @@ def make_frame() -> Callable[..., ShardFrame]:
             shards=shard_codec.encode(image, np.array(ids, dtype=np.int32)),
             motion=motion,
             critical=critical or {},
+            background=background,
         )
 
     return make

@@ -90,7 +90,7 @@ def test_a_cloud_that_reads_nothing_does_not_pile_up_frames(
     frame = dataclasses.replace(make_frame(), letterbox=Letterbox.fit(1024, 1024), shards=shards)
     done = threading.Event()
     port = scripted_cloud(lambda peer: done.wait(10.0) and None)
-    transport = connect(port, silence_limit_s=60.0, late_limit=99)
+    transport = connect(port, silence_limit_s=60.0, failure_limit=99)
     _wait_until(lambda: transport.connected)
     for number in range(12):
         with pytest.raises(LinkTimeout):

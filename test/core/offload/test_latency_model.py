@@ -11,6 +11,7 @@ from fluxshard_core.offload.bandwidth import BandwidthConfig, BandwidthEstimator
 from fluxshard_core.offload.dispatcher import Dispatcher, DispatcherConfig
 from fluxshard_core.offload.latency_model import LatencyModel, Workload
 from fluxshard_core.offload.latency_profile import LatencyProfile
+from fluxshard_core.offload.side_cost import LearnedCost, ProfiledCost
 
 WORK = Workload(edge_ratio=0.5, cloud_ratio=0.25, tx_bytes=100_000)
 
@@ -21,7 +22,7 @@ def _profile(dense_ms: float) -> LatencyProfile:
 
 def _model(mbytes_per_s: float = 10.0) -> LatencyModel:
     link = BandwidthEstimator(BandwidthConfig(assumed=mbytes_per_s * 1e6))
-    return LatencyModel(_profile(100.0), _profile(20.0), link)
+    return LatencyModel(ProfiledCost(_profile(100.0)), ProfiledCost(_profile(20.0)), link)
 
 
 def test_estimates_start_from_the_profiles_and_the_link() -> None:
@@ -68,7 +69,7 @@ def test_impossible_workloads_are_refused(value: float) -> None:
 
 
 def _decided(edge: float, sent: int, last: str | None = None, **settings: float) -> tuple[str, str]:
-    dispatcher = Dispatcher(DispatcherConfig(**settings), _model())  # type: ignore[arg-type]
+    dispatcher = Dispatcher(_model(), DispatcherConfig(**settings))  # type: ignore[arg-type]
     if last is not None:
         extreme = Workload(1.0, 0.0, 0) if last == "cloud" else Workload(0.0, 1.0, 10**8)
         assert dispatcher.decide(0.0, extreme).path == last
@@ -91,7 +92,7 @@ def test_within_epsilon_the_preferred_side_wins() -> None:
 
 
 def test_a_small_gain_is_not_worth_a_change_of_sides() -> None:
-    settings = {"epsilon": 0.0, "hysteresis": 0.2}
+    settings = {"epsilon": 0.0, "hysteresis": 0.2, "stay": 1}
     assert _decided(0.14, 100_000, "edge", **settings)[0] == "edge"
     assert _decided(0.16, 100_000, "edge", **settings) == ("edge", "not worth a change of sides")
     assert _decided(0.14, 100_000, "cloud", **settings) == (
@@ -108,7 +109,7 @@ def test_the_decision_carries_both_estimates_and_that_of_the_chosen_side() -> No
 
 
 def test_probing_a_slow_side_costs_no_more_than_its_share_of_the_time() -> None:
-    dispatcher = Dispatcher(DispatcherConfig(probe_share=0.05), _model())
+    dispatcher = Dispatcher(_model(), DispatcherConfig(probe_share=0.05))
     work = Workload(0.1, 0.25, 1_000_000)  # 10 ms here, over 100 ms there
     spent_on_probes = total = 0.0
     for step in range(2000):
@@ -132,14 +133,48 @@ def test_the_link_is_judged_by_what_was_really_sent() -> None:
     assert model.bandwidth.bytes_per_s(0.0) == pytest.approx(20e6)
 
 
-def test_a_failed_link_keeps_the_cloud_away_whatever_the_model_says() -> None:
-    dispatcher = Dispatcher(DispatcherConfig(first_backoff_s=1.0), _model())
-    assert dispatcher.decide(0.0, WORK).path == "cloud"
-    dispatcher.link_failed(0.0)
-    assert dispatcher.decide(0.9, WORK).path == "edge"
-    assert dispatcher.decide(1.0, WORK).path == "cloud"
-
-
-def test_without_a_workload_the_sides_are_measured_as_before() -> None:
+def test_a_cloud_that_cannot_be_asked_is_not_chosen_whatever_the_model_says() -> None:
     dispatcher = Dispatcher(model=_model())
-    assert dispatcher.decide(0.0).reason == "not measured yet"
+    assert dispatcher.decide(0.0, WORK).path == "cloud"
+    unreachable = dispatcher.decide(0.1, WORK, reachable=False)
+    assert (unreachable.path, unreachable.cloud_ms) == ("edge", pytest.approx(15.0, rel=0.02))
+    assert dispatcher.decide(0.2, WORK).path == "cloud"
+
+
+def _learner() -> LatencyModel:
+    link = BandwidthEstimator(BandwidthConfig(assumed=10e6))
+    return LatencyModel(LearnedCost(), LearnedCost(), link)
+
+
+@pytest.mark.parametrize(("edge", "cloud", "better"), [(30.0, 60.0, "edge"), (60.0, 30.0, "cloud")])
+def test_without_profiles_both_sides_are_tried_warm_and_the_faster_is_kept(
+    edge: float, cloud: float, better: str
+) -> None:
+    """The first frame of a side takes a hundred times as long, and tells nothing."""
+    dispatcher, paths = Dispatcher(_learner()), []
+    work = Workload(0.3, 0.3, 1000)
+    for step in range(60):
+        decision = dispatcher.decide(0.1 * step, work)
+        first = decision.path not in paths
+        paths.append(decision.path)
+        spent = (edge if decision.path == "edge" else cloud) * (100 if first else 1)
+        if decision.path == "edge":
+            dispatcher.record("edge", spent, dense=first)
+        else:
+            now_s = 0.1 * step
+            parts = {"compute_ms": spent - 1.0, "link_ms": 1.0, "now_s": now_s, "dense": first}
+            dispatcher.record("cloud", spent, **parts)  # type: ignore[arg-type]
+    assert paths[:4] == ["edge", "edge", "cloud", "cloud"]
+    assert paths[4:].count(better) >= 50
+
+
+def test_what_a_side_missed_is_owed_once_and_keeps_nobody_away_from_it() -> None:
+    """The edge would take 16 ms a frame where the cloud takes 25, but 100 for the next one."""
+    dispatcher = Dispatcher(_model(), DispatcherConfig(epsilon=0.0))
+    assert dispatcher.decide(0.0, Workload(1.0, 0.16, 0)).path == "cloud"
+    behind = Workload(1.0, 0.16, 220_000, edge_dense=True)
+    decision = dispatcher.decide(0.1, behind)
+    assert decision.edge_ms == pytest.approx(100.0)
+    assert decision.cloud_ms == pytest.approx(25.2, rel=0.02)
+    assert decision.path == "cloud", "26.5 ms over the frames that it should stay for"
+    assert dispatcher.decide(0.2, Workload(1.0, 0.16, 300_000, edge_dense=True)).path == "edge"

@@ -88,6 +88,11 @@ def test_letterboxes_that_no_image_has_are_refused(
         dataclasses.replace(frame, letterbox=letterbox)
 
 
+def test_a_whole_frame_is_no_background_work(make_frame: Callable[..., ShardFrame]) -> None:
+    with pytest.raises(InputError, match="background"):
+        make_frame(background=True)
+
+
 def test_ids_beyond_the_grid_of_the_input_are_refused(
     make_frame: Callable[..., ShardFrame],
 ) -> None:

@@ -69,11 +69,11 @@ def submit(
     make_frame: Callable[..., ShardFrame],
     answers: list[tuple[str, str]],
 ) -> Submit:
-    def send(session: str, *, whole: bool = False) -> None:
+    def send(session: str, *, whole: bool = False, background: bool = False) -> None:
         frame = make_frame(1, session=session)
         box = frame.letterbox
         critical = np.zeros((box.input_height // 16, box.input_width // 16), dtype=bool)
-        frame = replace(frame, critical={} if whole else {2: critical})
+        frame = replace(frame, critical={} if whole else {2: critical}, background=background)
         worker.submit("peer", frame, lambda result: answers.append((result.session, result.error)))
 
     return send
@@ -102,6 +102,21 @@ def test_a_turn_has_room_for_one_whole_frame_and_those_with_few_blocks_go_past(
     gate.open.release(3)
     assert worker.drain(5.0)
     assert gate.turns == [["first"], ["heavy", "light"], ["heavier"]]
+
+
+def test_background_work_waits_for_the_frames_of_others_and_goes_before_its_own(
+    gate: Gate, worker: InferenceWorker, submit: Submit, answers: list[tuple[str, str]]
+) -> None:
+    submit("first")
+    assert gate.begun.acquire(timeout=5.0)
+    for session in ("idle", "a", "b"):
+        submit(session, background=True)
+    submit("b")
+    submit("c")
+    gate.open.release(3)
+    assert worker.drain(5.0)
+    assert gate.turns == [["first"], ["b", "b", "c"], ["idle", "a"]]
+    assert [error for _, error in answers] == [""] * 6, "a frame does not replace it"
 
 
 def test_whole_frames_are_never_passed_by_other_whole_frames(

@@ -1,12 +1,10 @@
 """Sessions: both ends find the same, the edge finishes what the cloud does not, errors are said."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from fluxshard_core.baselines.in_process import InProcessTransport
 from fluxshard_core.cloud_service import CloudService
@@ -29,32 +27,10 @@ from fluxshard_core.session.config import Profiles
 SCENE = GeneratedScene(height=150, width=200, count=4)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def detector() -> Detector:
-    return Detector.load("yolo11n-seg", random_seed=0)
-
-
-@pytest.fixture(scope="module")
-def engine(detector: Detector) -> Engine:
-    return Engine(detector)
-
-
-@pytest.fixture(scope="module")
-def cloud_engine(detector: Detector) -> Engine:
-    """For a server in this process: what an engine makes runs on one thread at a time."""
-    return Engine(detector)
-
-
 def config(path: str, **changes: object) -> SessionConfig:
-    return replace(SessionConfig(confidence=0.05, cloud_timeout_s=30.0), path=path, **changes)
+    """What a session computes must not depend on how fast this machine happens to be."""
+    usual = SessionConfig(confidence=0.05, cloud_timeout_s=30.0, whole_if_sooner=False)
+    return replace(usual, path=path, **changes)
 
 
 def same(one: Detections, two: Detections) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from fluxshard_core.baselines.in_process import InProcessTransport
 from fluxshard_core.errors import InputError
 from fluxshard_core.evaluation.netlab.methods import METHODS, Specification
 from fluxshard_core.evaluation.scene import GeneratedScene
+from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.session import Engine
 
@@ -28,6 +30,17 @@ def test_a_method_sends_what_its_name_says(cloud: Engine, name: str) -> None:
     first, again = runner.process(picture), runner.process(picture)
     assert (first.path == "cloud") == (first.tx_bytes > 0) == method.needs_cloud
     assert (again.tx_bytes == 0) == (name in ("edge_only", "coach")), "coach repeats its result"
+
+
+def test_a_session_that_is_told_what_is_in_a_frame_keeps_that_fresh(cloud: Engine) -> None:
+    method = Specification.parse("fluxshard_edge")
+    frames = list(GeneratedScene(height=256, width=384, count=3))
+    box = np.array([[64, 64, 200, 160]], np.float32)
+    there = Detections(box, np.ones(1, np.float32), np.zeros(1, np.int32))
+    told = [method.open(cloud, None, [found] * 3) for found in (there, Detections())]
+    for frame in frames:
+        with_object, without = (runner.process(frame) for runner in told)
+    assert with_object.compute_ratio > without.compute_ratio
 
 
 @pytest.mark.parametrize("text", ["roi", "full_offload:mp3", ""])
