@@ -24,6 +24,7 @@ from fluxshard_core.session.robot_state import RobotState
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
+Float32 = npt.NDArray[np.float32]
 
 _PEAK = 255.0
 _WHOLE = "whole"
@@ -32,11 +33,13 @@ _WHOLE = "whole"
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One frame as the policy saw it: the network's ``image`` ``(H, W, 3)`` uint8, the ``motion``
-    since the one before, and the ``critical`` blocks ``(rows, cols)`` bool."""
+    since the one before, the ``critical`` blocks ``(rows, cols)`` bool, and the ``ease`` in [0, 1]
+    with which each may be coded, float32; None with none."""
 
     image: UInt8
     motion: MotionField
     critical: Bool
+    ease: Float32 | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def policy_samples(
             state = RobotState(engine, (image.shape[0], image.shape[1]), config)
         state.follow(image)
         proposal = state.propose("edge", image, config.reuse)
-        samples.append(Sample(image, proposal.motion, proposal.critical))
+        samples.append(Sample(image, proposal.motion, proposal.critical, proposal.ease))
         seen = proposal.composed(image)
         run = state.executor.execute(network_input(seen), proposal.schedule)
         state.endpoint("edge").settle(proposal, seen)
@@ -174,7 +177,7 @@ def _exchange(samples: Sequence[Sample], spec: CodecSpec) -> Iterator[_Exchanged
         else:
             reference, _ = reference.moved(sample.motion)
         start = perf_counter()
-        shards, proxy = encoder.encode(sample.image, reference.image, critical)
+        shards, proxy = encoder.encode(sample.image, reference.image, critical, sample.ease)
         encoded = perf_counter()
         received = decoder.decode(shards, reference.image)
         decoded = perf_counter()

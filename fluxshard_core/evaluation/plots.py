@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from fluxshard_core.evaluation.runner import Series
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#444444")
 _LINES = ("-", "--", ":", "-.")
+_CURVE = 4  # methods that differ in arguments only, from which they are drawn as a curve
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -78,7 +80,11 @@ def _accuracy_against_bytes(report: Report) -> Figure:
 
 
 def _scatter(axes: Axes, report: Report, across: Callable[[Row], float | None]) -> None:
-    """Aggregates as named markers, one line a family; each sequence as a faint one."""
+    """Aggregates as named markers, one line a family; each sequence as a faint one.
+
+    Of a family with many members, a curve, the line has the name they share and each marker what
+    is its own.
+    """
     styles = _Styles(report.rows)
     for row in report.rows:
         _point(axes, styles, row, across(row), alpha=0.25, size=18)
@@ -88,18 +94,30 @@ def _scatter(axes: Axes, report: Report, across: Callable[[Row], float | None]) 
             ((x, y, row) for x, y, row in points if x is not None and y is not None),
             key=lambda point: point[0],
         )
+        shared = shared_name([row.method for _, _, row in known])
         if len(known) > 1:
             axes.plot(
                 [x for x, _, _ in known],
                 [y for _, y, _ in known],
                 lw=1,
                 color=styles.colour(family[0].method),
+                label=shared.rstrip(":") or None,
             )
         for x, y, row in known:
             _point(axes, styles, row, x, alpha=1.0, size=70)
-            axes.annotate(
-                row.method, (x, y), xytext=(6, -10), textcoords="offset points", fontsize=8
-            )
+            name = row.method.removeprefix(shared)
+            axes.annotate(name, (x, y), xytext=(6, -10), textcoords="offset points", fontsize=8)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=8, frameon=False, loc="lower right")
+
+
+def shared_name(methods: Sequence[str]) -> str:
+    """Return the arguments that many methods have in common, none where they are few."""
+    if len(methods) < _CURVE:
+        return ""
+    parts = [method.split(":") for method in methods]
+    same = takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))
+    return "".join(f"{column[0]}:" for column in same)
 
 
 def _point(

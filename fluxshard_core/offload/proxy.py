@@ -19,6 +19,7 @@ from fluxshard_core.reuse.criterion import composed
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
+Float32 = npt.NDArray[np.float32]
 
 H264: Final = "h264"
 
@@ -47,12 +48,16 @@ class ProxyEncoder:
         """Start over: the next frame needs nothing from the ones before."""
         self._stream = None
 
-    def encode(self, image: UInt8, moved_proxy: UInt8, critical: Bool) -> tuple[BlockShards, UInt8]:
+    def encode(
+        self, image: UInt8, moved_proxy: UInt8, critical: Bool, ease: Float32 | None = None
+    ) -> tuple[BlockShards, UInt8]:
         """Return the shards that bring ``critical`` blocks of ``image``, and the new proxy.
 
         ``image`` and ``moved_proxy`` ``(H, W, 3)`` uint8 RGB are the network's input and the last
-        proxy moved to it; ``critical`` ``(rows, cols)`` bool over 16-pixel blocks. The new proxy
-        is a new array: ``moved_proxy`` outside the critical blocks, with ``h264`` nearly.
+        proxy moved to it; ``critical`` ``(rows, cols)`` bool over 16-pixel blocks. ``ease``
+        ``(rows, cols)`` float32 in [0, 1] says how little care each needs, none given all of it;
+        only ``h264`` makes use of it. The new proxy is a new array: ``moved_proxy`` outside the
+        critical blocks.
 
         :raises InputError: if the three do not fit together.
         """
@@ -63,8 +68,12 @@ class ProxyEncoder:
             return shards, _pasted(moved_proxy, shards)
         if self._stream is None or self._stream.shape != image.shape:
             self._stream = H264Encoder(image.shape[0], image.shape[1], self._options)
-        payload, proxy = self._stream.encode(composed(moved_proxy, image, critical))
-        return BlockShards(ids, H264, payload), proxy
+        if ease is None:
+            ease = np.zeros(critical.shape, dtype=np.float32)
+        payload, picture = self._stream.encode(
+            composed(moved_proxy, image, critical), self._options.offsets(critical, ease)
+        )
+        return BlockShards(ids, H264, payload), composed(moved_proxy, picture, critical)
 
 
 class ProxyDecoder:
@@ -85,13 +94,24 @@ class ProxyDecoder:
         """
         if shards.codec != H264:
             return _pasted(moved_proxy, shards)
+        critical = _critical(shards, moved_proxy)
         if self._stream is None or self._stream.shape != moved_proxy.shape:
             self._stream = H264Decoder(moved_proxy.shape[0], moved_proxy.shape[1])
         try:
-            return self._stream.decode(shards.payload)
+            picture = self._stream.decode(shards.payload)
         except InputError:
             self._stream = None
             raise
+        return composed(moved_proxy, picture, critical)
+
+
+def _critical(shards: BlockShards, image: UInt8) -> Bool:
+    """Return the blocks ``(rows, cols)`` that the shards bring."""
+    shard_codec.check_range(image, shards.ids, shards.block_size)
+    shape = image.shape[0] // shards.block_size, image.shape[1] // shards.block_size
+    critical = np.zeros(shape, dtype=np.bool_)
+    critical.reshape(-1)[shards.ids] = True
+    return critical
 
 
 def _pasted(moved_proxy: UInt8, shards: BlockShards) -> UInt8:

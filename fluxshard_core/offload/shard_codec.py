@@ -71,7 +71,7 @@ def encode_with(
 ) -> BlockShards:
     """The same with a ``writer`` made by :func:`still_codec` for ``codec``."""
     _check_image(image, block_size)
-    _check_range(image, ids, block_size)
+    check_range(image, ids, block_size)
     return BlockShards(ids, codec, writer.encode(image, ids, block_size), block_size)
 
 
@@ -98,7 +98,7 @@ def decode_into(image: npt.NDArray[np.uint8], shards: BlockShards) -> None:
     _check_image(image, shards.block_size)
     if not (image.flags.c_contiguous and image.flags.writeable):
         raise InputError("shards can only be written into a C-contiguous, writeable image")
-    _check_range(image, shards.ids, shards.block_size)
+    check_range(image, shards.ids, shards.block_size)
     reader.decode_into(image, shards.ids, shards.payload, shards.block_size)
 
 
@@ -123,7 +123,8 @@ def _check_image(image: npt.NDArray[np.uint8], block_size: int) -> None:
         )
 
 
-def _check_range(image: npt.NDArray[np.uint8], ids: npt.NDArray[np.int32], block_size: int) -> None:
+def check_range(image: npt.NDArray[np.uint8], ids: npt.NDArray[np.int32], block_size: int) -> None:
+    """Raise ``InputError`` unless ``ids`` ``(N,)`` are blocks of the ``(H, W, 3)`` image."""
     count = (image.shape[0] // block_size) * (image.shape[1] // block_size)
     if len(ids) and not (ids.min() >= 0 and ids.max() < count):
         raise InputError(f"shard ids must be within [0, {count - 1}] for this image")

@@ -121,7 +121,7 @@ class Salience:
         if boxes.shape != (len(scores), 4):
             raise InputError(f"{len(scores)} scores, but boxes {boxes.shape}; one of each a result")
         past = np.array([one.box for one in self.objects], dtype=np.float32).reshape(-1, 4)
-        same = _iou(past, boxes) >= SAME_OBJECT_IOU
+        same = iou(past, boxes) >= SAME_OBJECT_IOU
         same &= scores >= self.config.salience_threshold
         found, decay = [], self.config.trust_decay
         for index in np.flatnonzero(scores >= self.config.salience_threshold).tolist():
@@ -200,7 +200,7 @@ def median_step(box: Float32, motion: MotionField) -> Float32:
     return step
 
 
-def _iou(left: Float32, right: Float32) -> Float32:
+def iou(left: Float32, right: Float32) -> Float32:
     """``(N, M)`` intersection over union of ``(N, 4)`` and ``(M, 4)`` boxes."""
     low = np.maximum(left[:, None, :2], right[None, :, :2])
     high = np.minimum(left[:, None, 2:], right[None, :, 2:])
@@ -209,5 +209,5 @@ def _iou(left: Float32, right: Float32) -> Float32:
         np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(axis=1) for boxes in (left, right)
     ]
     union = areas[0][:, None] + areas[1][None, :] - shared
-    iou: Float32 = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return iou
+    share: Float32 = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return share

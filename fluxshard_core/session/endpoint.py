@@ -22,6 +22,7 @@ from fluxshard_core.sparse.schedule import BlockScheduler, Schedule
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
+Float32 = npt.NDArray[np.float32]
 
 FIRST_FRAME = "first frame"
 REUSE_OFF = "reuse is off"
@@ -33,7 +34,8 @@ class Proposal:
 
     ``motion`` since the endpoint last ran; ``blocks`` ``(rows, cols)`` bool, critical, by level
     key; ``schedule`` what the executor makes of them; ``reference`` its pixels, moved.
-    ``first``: the endpoint holds nothing yet.
+    ``first``: the endpoint holds nothing yet. ``ease`` ``(rows, cols)`` float32 in [0, 1]: how
+    little care the pixels of each block need; None, all of it.
     """
 
     motion: MotionField
@@ -41,6 +43,7 @@ class Proposal:
     schedule: Schedule
     reference: PixelReference
     first: bool = False
+    ease: Float32 | None = None
 
     @property
     def dense_reason(self) -> str:

@@ -242,7 +242,7 @@ class CloudLink:
             self._encoders[key] = ProxyEncoder(*key)
         start = perf_counter()
         shards, seen = self._encoders[key].encode(
-            image, proposal.reference.image, proposal.critical
+            image, proposal.reference.image, proposal.critical, proposal.ease
         )
         spent_ms = (perf_counter() - start) * 1e3
         self._codecs.encoded(codec, blocks, spent_ms, len(shards.payload))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +14,7 @@ from fluxshard_core.motion.field import BLOCK_SIZE
 from fluxshard_core.motion.source import ImageSource
 from fluxshard_core.reuse.completion import completed
 from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.reuse.contested import Contests, coding_ease
 from fluxshard_core.reuse.profile import MotionIntensity
 from fluxshard_core.reuse.salience import Salience, SalientBlocks
 from fluxshard_core.session.config import SessionConfig, Side
@@ -36,6 +39,7 @@ class RobotState:
         self._options = config.executor
         self._source: ImageSource = open_source(config.motion)
         self._salience = Salience(config.reuse or ReuseConfig())
+        self._contests = Contests()
         self._salient: SalientBlocks | None = None
         self._intensity = MotionIntensity()
         self._proposals: dict[Side, Proposal] = {}
@@ -54,6 +58,7 @@ class RobotState:
         step = completed(self._source.next(image).field)
         self._intensity.observe(step)
         self._salience.follow(step)
+        self._contests.follow(step)
         self._salient = None
         self._proposals = {}
         for endpoint in self._endpoints.values():
@@ -71,7 +76,8 @@ class RobotState:
             rows, cols = self.size[0] // BLOCK_SIZE, self.size[1] // BLOCK_SIZE
             self._salient = self._salience.blocks(rows, cols)
         if side not in self._proposals:
-            self._proposals[side] = self.endpoint(side).propose(image, self._salient, config)
+            proposal = self.endpoint(side).propose(image, self._salient, config)
+            self._proposals[side] = replace(proposal, ease=self._coding_ease(proposal))
         return self._proposals[side]
 
     @property
@@ -80,6 +86,12 @@ class RobotState:
         if self._salient is None:
             return np.zeros((self.size[0] // BLOCK_SIZE, self.size[1] // BLOCK_SIZE), np.float32)
         return self._salient.confidence
+
+    def _coding_ease(self, proposal: Proposal) -> Float32 | None:
+        """What is sent whole is what all later frames build on: it gets all care."""
+        if proposal.dense_reason or self._salient is None:
+            return None
+        return coding_ease(self._salient, self._contests.blocks(*proposal.critical.shape))
 
     def endpoint(self, side: Side) -> Endpoint:
         """Return what one side holds."""
@@ -92,3 +104,4 @@ class RobotState:
         """Take in the results of a frame, weak ones too."""
         boxes = boxes_in_input(found, letterbox)
         self._salience.update(boxes, found.scores)
+        self._contests.update(boxes, found.scores, found.class_ids)

@@ -11,7 +11,7 @@ import cv2
 import pytest
 
 from fluxshard_core.evaluation.machine import machine, versions
-from fluxshard_core.evaluation.plots import save_plots
+from fluxshard_core.evaluation.plots import save_plots, shared_name
 from fluxshard_core.evaluation.report import Report, show
 from fluxshard_core.evaluation.rows import Row
 from fluxshard_core.evaluation.runner import Outcome, Series
@@ -117,3 +117,10 @@ def test_four_pictures_are_drawn(report: Report, tmp_path: Path) -> None:
         image = cv2.imread(str(path))
         assert image is not None
         assert image.std() > 5, "something is drawn"
+
+
+def test_the_points_of_a_curve_are_named_by_what_is_their_own() -> None:
+    curve = [f"fluxshard:h264:{qp}" for qp in (12, 16, 20, 24)]
+    assert shared_name(curve) == "fluxshard:h264:"
+    assert shared_name([*curve, "fluxshard"]) == "fluxshard:"
+    assert shared_name(curve[:2]) == ""
