@@ -30,15 +30,24 @@ def library_path() -> Path:
     :raises BuildError: without a compiler that can build them.
     """
     compiler = _compiler()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fluxshard"
+    cache = _cache()
     path = cache / f"kernels-{_fingerprint(compiler)}.so"
     if not path.is_file():
         try:
-            cache.mkdir(parents=True, exist_ok=True)
+            cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies there is run
             _compile(compiler, path)
         except OSError as error:
-            raise BuildError(f"cannot write {path}: {error}") from error
+            raise BuildError(f"cannot write {path}: {error}; set XDG_CACHE_HOME") from error
     return path
+
+
+def _cache() -> Path:
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fluxshard"
+    except RuntimeError as error:
+        raise BuildError(
+            f"no home folder to keep kernels in: {error}; set XDG_CACHE_HOME"
+        ) from error
 
 
 def _compiler() -> list[str]:

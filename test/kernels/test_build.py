@@ -36,6 +36,7 @@ def test_the_library_is_built_once_and_found_again(
 def test_other_sources_are_another_library(
     empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(build, "_compile", lambda _, path: path.touch())  # names alone matter here
     first = build.library_path()
     changed = tmp_path / "sources"
     changed.mkdir()
@@ -77,3 +78,10 @@ def test_a_machine_without_kernels_runs_plain_pytorch_and_says_so(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_machine_with_a_compiler_runs_compiled_kernels(dtype: torch.dtype) -> None:
     assert isinstance(default_backend(dtype), CompiledBackend)
+
+
+def test_a_machine_without_a_home_is_told_to_name_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(build.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("nobody")))
+    with pytest.raises(build.BuildError, match="set XDG_CACHE_HOME"):
+        build.library_path()
