@@ -52,6 +52,11 @@ class BandwidthEstimator:
         self._measured_at_s: float | None = None
         self.rtt_s = 0.0
 
+    @property
+    def measured(self) -> bool:
+        """Whether anything was ever measured."""
+        return self._measured_at_s is not None
+
     def add_transfer(self, size: int, seconds: float, now_s: float) -> None:
         """Take in a request of ``size`` bytes that was on its way for ``seconds``, the answer's
         way back included and the cloud's own time not; ``now_s`` is any monotonic clock.

@@ -147,7 +147,9 @@ class Dispatcher:
             return "edge", "not measured yet"
         if cloud_ms is None:
             return "cloud", "not measured yet"
-        best, reason = self._better(now_s, edge_ms, cloud_ms)
+        # A link is measured by using it: worth a frame wherever a fast one would win.
+        hoped_ms = self._model.cloud_ms(self._work, now_s, hopeful=True)
+        best, reason = self._better(now_s, edge_ms, cloud_ms if hoped_ms is None else hoped_ms)
         other: Path = "edge" if best == "cloud" else "cloud"
         # However slow the other side is, probing never costs more than its share.
         rested = self._age[other] >= self._config.probe_after

@@ -68,12 +68,17 @@ class LatencyModel:
         """Return the latency to expect of the edge; None if nothing is known of it."""
         return self.edge.frame_ms(work.edge_ratio, dense=work.edge_dense)
 
-    def cloud_ms(self, work: Workload, now_s: float) -> float | None:
-        """Return the latency to expect of the cloud for a frame sent now; None as above."""
+    def cloud_ms(self, work: Workload, now_s: float, *, hopeful: bool = False) -> float | None:
+        """Return the latency to expect of the cloud for a frame sent now; None as above.
+
+        ``hopeful``: over a link that nobody has measured yet, the least that it could be.
+        """
         computing = self.cloud.frame_ms(work.cloud_ratio, dense=work.cloud_dense)
         if computing is None:
             return None
         link = self.bandwidth.transfer_s(work.tx_bytes, now_s) * 1e3
+        if hopeful and not self.bandwidth.measured:
+            link = 0.0
         return computing + link + (self._overhead_ms.value or 0.0)
 
     def edge_took(self, work: Workload, latency_ms: float) -> None:

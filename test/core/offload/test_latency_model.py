@@ -22,6 +22,7 @@ def _profile(dense_ms: float) -> LatencyProfile:
 
 def _model(mbytes_per_s: float = 10.0) -> LatencyModel:
     link = BandwidthEstimator(BandwidthConfig(assumed=mbytes_per_s * 1e6))
+    link.add_transfer(round(mbytes_per_s * 1e6), 1.0, 0.0)
     return LatencyModel(ProfiledCost(_profile(100.0)), ProfiledCost(_profile(20.0)), link)
 
 
@@ -77,6 +78,16 @@ def _decided(edge: float, sent: int, last: str | None = None, **settings: float)
     return decision.path, decision.reason
 
 
+def test_a_link_that_nobody_measured_is_tried_where_a_fast_one_would_win() -> None:
+    slow = BandwidthEstimator(BandwidthConfig(assumed=1e5))
+    sides = ProfiledCost(_profile(100.0)), ProfiledCost(_profile(20.0))
+    assert Dispatcher(LatencyModel(*sides, slow)).decide(0.0, WORK).path == "cloud"
+    hopeless = Workload(edge_ratio=0.02, cloud_ratio=0.9, tx_bytes=100)
+    assert Dispatcher(LatencyModel(*sides, slow)).decide(0.0, hopeless).path == "edge"
+    slow.add_transfer(100_000, 1.0, 0.0)
+    assert Dispatcher(LatencyModel(*sides, slow)).decide(0.0, WORK).path == "edge"
+
+
 def test_each_frame_is_decided_by_its_own_workload() -> None:
     assert _decided(0.5, 100_000) == ("cloud", "expected sooner")
     assert _decided(0.5, 1_000_000) == ("edge", "expected sooner")
@@ -130,7 +141,7 @@ def test_the_link_is_judged_by_what_was_really_sent() -> None:
     dispatcher = Dispatcher(model=model)
     assert dispatcher.decide(0.0, WORK).path == "cloud"
     dispatcher.record("cloud", 25.0, compute_ms=5.0, link_ms=20.0, tx_bytes=400_000)
-    assert model.bandwidth.bytes_per_s(0.0) == pytest.approx(20e6)
+    assert model.bandwidth.bytes_per_s(0.0) > 11e6, "not the 5 MB/s of what was expected"
 
 
 def test_a_cloud_that_cannot_be_asked_is_not_chosen_whatever_the_model_says() -> None:
