@@ -31,10 +31,9 @@ _SLICES: Final = 2  # a quarter less time on two cores for 0.4 % more bytes
 class H264Options:
     """How x264 encodes: ``qp``, 1 to 51, is the quantiser of what matters most; lower is better.
 
-    ``ease`` is added to it for blocks of objects that the network is sure of whatever the noise,
-    and of no object at all; in between a part (:class:`~fluxshard_core.reuse.salience.\
-SalientBlocks`). ``rest`` is added for blocks that are not sent: their pictures are
-    only what later ones are predicted from.
+    ``ease`` is added to it for blocks that need no care, in between a part
+    (:func:`~fluxshard_core.reuse.contested.coding_ease`). ``rest`` is added for blocks that are
+    not sent: their pictures are only what later ones are predicted from.
 
     Nothing depends on how hard a picture is to encode, because rate control would spend on the
     blocks that are sent what the others save: at the same quality of the sent blocks that took
@@ -43,7 +42,7 @@ SalientBlocks`). ``rest`` is added for blocks that are not sent: their pictures 
     what veryfast does.
     """
 
-    qp: int = 22
+    qp: int = 16
     ease: int = 12
     rest: int = 16
     preset: str = "veryfast"
