@@ -50,16 +50,18 @@ def classify(
     allowed = config.residual_share * np.where(salient, salience.size, np.float32(0))
     critical = everywhere
     levels = {}
-    for key in sorted(filter(is_trunk, residual)):
-        stale = salient & (
-            (cost > _threshold(key, salience.ease, config)) | (residual[key] > allowed)
-        )
+    trunk = sorted(filter(is_trunk, residual))
+    least = np.where(residual[trunk[-1]] == 0, np.float32(config.still_threshold), np.float32(0))
+    for key in trunk:
+        threshold = np.maximum(_threshold(key, salience.ease, config), least)
+        stale = salient & ((cost > threshold) | (residual[key] > allowed))
         critical = critical | (grown(stale, config.reach) & salient)
         levels[key] = critical
     heads = sorted(filter(is_head, residual))
     for key in heads:
-        wanted = _near_fitting_objects(key, heads, salience, config)
-        changed = levels[stride_of(key)] | (owed.get(key, 0) > np.zeros_like(age))
+        reach = config.head_reach * stride_of(key) if key != heads[0] else 0
+        wanted = grown(_near_fitting_objects(key, heads, salience, config), reach)
+        changed = grown(levels[stride_of(key)], reach) | (owed.get(key, 0) > np.zeros_like(age))
         levels[key] = (wanted & (changed | (residual[key] > allowed))) | everywhere
     for key in residual.keys() - levels.keys():
         changes = owed.get(key, 0) + levels[source_of(key, residual)].astype(np.int32)

@@ -22,7 +22,11 @@ class ReuseConfig:
     what and where the object is and cost less, so they get the lower threshold.
     ``fine_ease``, ``deep_ease`` are added to them for an object that the network is ``certain`` of
     and that is at least ``large`` pixels (root of its box's area); at a confidence of ``doubtful``
-    nothing is added, in between a part. Small changes turn the class of a doubtful object.
+    nothing is added, in between a part. Small changes turn the class of a doubtful object. Nor is
+    anything added where the box found has an IoU below ``agreement`` with where the motion had put
+    it: the object turns, bends or is covered, and the cache no longer tells what it is.
+    ``still_threshold`` takes the place of lower ones where the cached content lies exactly in its
+    place: what is left there is mostly sensor noise.
     ``residual_share``: how far cached content on an object may lie off its place, as a share of
     the object's shorter side: what matters is the overlap that a box loses.
     ``reach``: pixels around a block recomputed on an object that are recomputed with it, whole
@@ -37,7 +41,9 @@ class ReuseConfig:
     ``max_margin``.
 
     ``head_smallest``, ``head_largest``: root of the area, in cells of a head, of the objects it
-    is recomputed for. ``shape_confidence``: that of the objects whose shapes are kept up to date,
+    is recomputed for, with ``head_reach`` cells around what changed and around their surroundings,
+    but for the finest head: a head that reads fresh cells beside stale ones still says what was
+    there before. ``shape_confidence``: that of the objects whose shapes are kept up to date,
     after every ``shape_interval`` changes.
 
     ``max_age``: frames after which a block is recomputed even if nothing changed there, to half as
@@ -58,6 +64,8 @@ class ReuseConfig:
     doubtful: float = 0.6
     certain: float = 0.85
     large: float = 64.0
+    agreement: float = 0.93
+    still_threshold: float = 0.015
     residual_share: float = 0.05
     reach: int = 16
     salience_threshold: float = 0.1
@@ -70,6 +78,7 @@ class ReuseConfig:
     max_margin: float = 48.0
     head_smallest: float = 1.5
     head_largest: float = 8.0
+    head_reach: int = 2
     shape_confidence: float = 0.25
     shape_interval: int = 2
     max_age: int = 240
@@ -89,8 +98,9 @@ class ReuseConfig:
         for name in ("max_age", "weak_interval", "shape_interval"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)} frames; use 1 or more")
-        if self.trust_decay > 1:
-            raise InputError(f"trust_decay is {self.trust_decay}; use at most 1, no decay")
+        for name in ("trust_decay", "agreement"):
+            if getattr(self, name) > 1:
+                raise InputError(f"{name} is {getattr(self, name)}; use at most 1")
         if self.doubtful >= self.certain:
             raise InputError(f"doubtful is {self.doubtful}, not below certain {self.certain}")
         if self.min_margin > self.max_margin:

@@ -52,7 +52,8 @@ class SalientObject:
 
     ``box`` ``(4,)`` float32 ``x1, y1, x2, y2`` is in pixels of the network's input. ``trust`` is
     the confidence that it has, or once had and has been losing since; ``steady`` the confidence it
-    has been holding: it falls at once and recovers by halves, 0 where the object was not found.
+    has been holding: it falls at once and recovers by halves, 0 where the object was not found, or
+    not where the motion had put it.
     ``unseen`` counts the frames since it was last found, ``stale`` those since its surroundings
     were last due.
     """
@@ -121,7 +122,8 @@ class Salience:
         if boxes.shape != (len(scores), 4):
             raise InputError(f"{len(scores)} scores, but boxes {boxes.shape}; one of each a result")
         past = np.array([one.box for one in self.objects], dtype=np.float32).reshape(-1, 4)
-        same = iou(past, boxes) >= SAME_OBJECT_IOU
+        overlap = iou(past, boxes)
+        same = overlap >= SAME_OBJECT_IOU
         same &= scores >= self.config.salience_threshold
         found, decay = [], self.config.trust_decay
         for index in np.flatnonzero(scores >= self.config.salience_threshold).tolist():
@@ -130,7 +132,8 @@ class Salience:
             trust = max([score, *(one.trust * decay for one in known)])
             held = max((one.steady for one in known), default=0.0)
             stale = max((one.stale for one in known), default=self.config.weak_interval)
-            steady = min(score, (held + score) / 2)
+            strays = bool(known) and overlap[:, index].max() < self.config.agreement
+            steady = 0.0 if strays else min(score, (held + score) / 2)
             found.append(SalientObject(boxes[index], trust, steady, stale=stale))
         unexplained = (one for one, met in zip(self.objects, same, strict=True) if not met.any())
         kept = (

@@ -31,6 +31,8 @@ CONFIG = ReuseConfig(
     deep_ease=0.0,
     head_smallest=2.0,
     head_largest=8.0,
+    head_reach=0,
+    still_threshold=0.0,
     shape_confidence=0.5,
     shape_interval=2,
     cut_share=0.5,
@@ -129,6 +131,18 @@ def test_a_certain_object_may_change_more() -> None:
     assert scene.critical(easy)[2] == [[3, 3]]
 
 
+@pytest.mark.parametrize(("residual", "levels"), [(0.0, ()), (0.25, STRIDES)], ids=str)
+def test_noise_on_content_exactly_in_its_place_is_no_change(
+    residual: float, levels: tuple[int, ...]
+) -> None:
+    scene = Scene()
+    scene.object_at(slice(2, 6), slice(2, 6))
+    scene.residual[32][...] = residual
+    scene.cost[3, 3] = 0.05
+    found = scene.critical(replace(CONFIG, still_threshold=0.06))
+    assert {stride for stride, blocks in found.items() if blocks} == set(levels)
+
+
 def test_new_content_brings_its_surroundings() -> None:
     scene = Scene()
     scene.lost[3, 0] = True
@@ -159,9 +173,9 @@ class BranchedScene(Scene):
         region = SalientRegion(near, covered, extent, trust)
         self.salience = replace(self.salience, regions=(region,))
 
-    def classified(self) -> dict[int, np.ndarray]:
+    def classified(self, config: ReuseConfig = CONFIG) -> dict[int, np.ndarray]:
         return classify(
-            self.cost, self.salience, self.lost, self.age, self.residual, CONFIG, self.owed
+            self.cost, self.salience, self.lost, self.age, self.residual, config, self.owed
         )
 
 
@@ -177,6 +191,16 @@ def test_a_head_is_recomputed_only_near_objects_of_its_sizes(
     scene.cost[3, 3] = 0.09
     found = scene.classified()
     assert {stride for stride in (8, 16) if found[head_key(stride)].any()} == set(heads)
+
+
+def test_a_coarser_head_follows_changes_within_its_reach() -> None:
+    scene = BranchedScene()
+    scene.object_of(40)
+    scene.cost[3, 3] = 0.09
+    found = scene.classified(replace(CONFIG, head_reach=2))
+    assert np.argwhere(found[head_key(8)]).tolist() == [[3, 3]]
+    around = [[r, c] for r in range(1, 6) for c in range(1, 6)]
+    assert np.argwhere(found[head_key(16)]).tolist() == around
 
 
 def test_all_heads_see_new_content() -> None:
@@ -251,6 +275,7 @@ def test_growing_adds_a_square_and_stops_at_the_frame(reach: int, side: int) -> 
         ({"reach": 20}, "multiple of 16"),
         ({"max_age": 0}, "max_age"),
         ({"trust_decay": 1.5}, "trust_decay"),
+        ({"agreement": 1.1}, "agreement"),
         ({"new_reach": 8}, "new_reach"),
         ({"shape_interval": 0}, "shape_interval"),
         ({"doubtful": 0.9, "certain": 0.8}, "doubtful"),

@@ -146,6 +146,17 @@ def test_certainty_is_lost_in_one_frame_and_won_back_in_several() -> None:
     assert 0 < eases[5] < eases[6] < eases[3]
 
 
+@pytest.mark.parametrize(("found", "calm"), [((4, 0, 64, 64), True), ((8, 0, 64, 64), False)])
+def test_an_object_that_is_not_where_the_motion_put_it_needs_all_care(
+    found: tuple[float, ...], calm: bool
+) -> None:
+    salience = Salience(replace(CONFIG, large=16.0, agreement=0.9))
+    for _ in range(12):
+        salience.update(boxes((0, 0, 64, 64)), scores(0.9))
+    salience.update(boxes(found), scores(0.9))
+    assert (salience.blocks(6, 10).ease[0, 1] > 0.8) == calm
+
+
 def test_an_object_lost_for_one_frame_stays_salient_for_as_long_as_it_persists() -> None:
     salience = Salience(replace(CONFIG, trust_decay=1.0))
     salience.update(boxes((36, 36, 60, 60)), scores(0.9))
