@@ -24,11 +24,11 @@ class Knob:
 
 
 KNOBS: Final = (
-    Knob("background_threshold", (0.06, 0.08, 0.1, 0.14, 0.2)),
+    Knob("background_threshold", (0.08, 0.1, 0.14)),
     Knob("shape_interval", (1, 2, 3)),
-    Knob("deep_ease", (0.0, 0.02, 0.04)),
-    Knob("fine_ease", (0.0, 0.03, 0.05)),
-    Knob("fine_threshold", (0.015, 0.02, 0.03)),
+    Knob("deep_ease", (0.0, 0.03)),
+    Knob("fine_ease", (0.0, 0.05)),
+    Knob("still_threshold", (0.0, 0.015, 0.03)),
 )
 """The input's threshold first, then one stage after the other, the cheapest to lose first."""
 

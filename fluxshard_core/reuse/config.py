@@ -75,7 +75,7 @@ class ReuseConfig:
     persistence: int = 4
     margin: float = 0.15
     min_margin: float = 16.0
-    max_margin: float = 48.0
+    max_margin: float = 32.0
     head_smallest: float = 1.5
     head_largest: float = 8.0
     head_reach: int = 2
