@@ -18,6 +18,8 @@ _NEVER = 1_000_000  # frames
 FULL = ReuseConfig()
 WITHOUT_SALIENCE = replace(FULL, salience_threshold=1.0, background_threshold=FULL.fine_ease)
 WITHOUT_REFRESH = replace(FULL, max_age=_NEVER)
+WITHOUT_AGREEMENT = replace(FULL, agreement=0.0)
+WITHOUT_HEAD_REACH = replace(FULL, head_reach=0)
 
 
 def _block(reuse: ReuseConfig = FULL, **session: object) -> Callable[[MethodContext], Method]:
@@ -29,6 +31,8 @@ ABLATIONS: dict[str, Callable[[MethodContext], Method]] = {
     "fluxshard": _block(),
     "no_salience": _block(WITHOUT_SALIENCE),
     "no_refresh": _block(WITHOUT_REFRESH),
+    "no_agreement": _block(WITHOUT_AGREEMENT),
+    "no_head_reach": _block(WITHOUT_HEAD_REACH),
     "no_remap": _block(motion="none"),
     "no_residual": _block(executor=ExecutorOptions(carry_residual=False)),
     "bounded": Bounded,

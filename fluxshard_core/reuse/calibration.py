@@ -25,7 +25,7 @@ class Knob:
 
 KNOBS: Final = (
     Knob("background_threshold", (0.08, 0.1, 0.14)),
-    Knob("shape_interval", (1, 2, 3)),
+    Knob("shape_slip", (0.03, 0.06, 0.12)),
     Knob("deep_ease", (0.0, 0.03)),
     Knob("fine_ease", (0.0, 0.05)),
     Knob("still_threshold", (0.0, 0.015, 0.03)),

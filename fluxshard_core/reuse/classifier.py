@@ -65,7 +65,8 @@ def classify(
         levels[key] = (wanted & (changed | (residual[key] > allowed))) | everywhere
     for key in residual.keys() - levels.keys():
         changes = owed.get(key, 0) + levels[source_of(key, residual)].astype(np.int32)
-        levels[key] = _shapes(salience, config) & (changes >= config.shape_interval)
+        every, slipped = _shapes(salience, config)
+        levels[key] = (every & (changes >= config.shape_interval)) | (slipped & (changes > 0))
     return levels
 
 
@@ -90,13 +91,16 @@ def _near_fitting_objects(
     return near
 
 
-def _shapes(salience: SalientBlocks, config: ReuseConfig) -> Bool:
-    """Blocks covered by due objects that are sure enough for their shape to matter."""
-    covered = np.zeros(salience.confidence.shape, dtype=np.bool_)
+def _shapes(salience: SalientBlocks, config: ReuseConfig) -> tuple[Bool, Bool]:
+    """Blocks covered by due objects that are sure enough for their shape to matter, and by those
+    among them that have changed their shape."""
+    covered, slipped = np.zeros((2, *salience.confidence.shape), dtype=np.bool_)
     for region in salience.regions:
         if region.trust >= config.shape_confidence:
             covered |= region.covered
-    return covered
+            if region.slipped:
+                slipped |= region.covered
+    return covered, slipped
 
 
 def due_ages(shape: tuple[int, ...], max_age: int) -> Int32:

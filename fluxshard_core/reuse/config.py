@@ -44,7 +44,9 @@ class ReuseConfig:
     is recomputed for, with ``head_reach`` cells around what changed and around their surroundings,
     but for the finest head: a head that reads fresh cells beside stale ones still says what was
     there before. ``shape_confidence``: that of the objects whose shapes are kept up to date,
-    after every ``shape_interval`` changes.
+    after ``shape_interval`` changes, or at the next one where the object's boxes have strayed from
+    where the motion put them by ``shape_slip`` (1 - IoU, added up) since: what only shifts keeps
+    its shape.
 
     ``max_age``: frames after which a block is recomputed even if nothing changed there, to half as
     many more (:func:`~fluxshard_core.reuse.classifier.due_ages`).
@@ -65,7 +67,7 @@ class ReuseConfig:
     certain: float = 0.85
     large: float = 64.0
     agreement: float = 0.93
-    still_threshold: float = 0.015
+    still_threshold: float = 0.02
     residual_share: float = 0.05
     reach: int = 16
     salience_threshold: float = 0.1
@@ -80,7 +82,8 @@ class ReuseConfig:
     head_largest: float = 8.0
     head_reach: int = 2
     shape_confidence: float = 0.25
-    shape_interval: int = 2
+    shape_interval: int = 5
+    shape_slip: float = 0.06
     max_age: int = 240
     cut_share: float = 0.6
 

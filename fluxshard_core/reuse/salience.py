@@ -22,13 +22,15 @@ SAME_OBJECT_IOU = 0.5
 class SalientRegion:
     """Where one object is: the blocks ``(rows, cols)`` bool that it covers, and those ``near`` it.
 
-    ``extent`` is the root of its box's area in pixels, ``trust`` as in :class:`SalientObject`.
+    ``extent`` is the root of its box's area in pixels, ``trust`` as in :class:`SalientObject`;
+    ``slipped``: it no longer has the shape that it had.
     """
 
     near: Bool
     covered: Bool
     extent: float
     trust: float
+    slipped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,8 @@ class SalientObject:
     has been holding: it falls at once and recovers by halves, 0 where the object was not found, or
     not where the motion had put it.
     ``unseen`` counts the frames since it was last found, ``stale`` those since its surroundings
-    were last due.
+    were last due. ``slip`` adds up how far (1 - IoU) it was found from where the motion had put it,
+    since its shape was last due.
     """
 
     box: Float32
@@ -63,6 +66,7 @@ class SalientObject:
     steady: float = 0.0
     unseen: int = 0
     stale: int = 0
+    slip: float = 1.0
 
     @property
     def size(self) -> float:
@@ -105,8 +109,9 @@ class Salience:
                 confidence[near] = np.maximum(confidence[near], one.trust)
                 size[near] = np.minimum(size[near], one.size)
                 ease[near] = np.minimum(ease[near], _ease(one, config))
-                regions.append(SalientRegion(near, covered, one.extent, one.trust))
-                one = replace(one, stale=0)
+                slipped = one.slip > config.shape_slip
+                regions.append(SalientRegion(near, covered, one.extent, one.trust, slipped))
+                one = replace(one, stale=0, slip=0.0 if slipped else one.slip)
             objects.append(one)
         self.objects = tuple(objects)
         return SalientBlocks(confidence, size, ease, tuple(regions))
@@ -125,23 +130,33 @@ class Salience:
         overlap = iou(past, boxes)
         same = overlap >= SAME_OBJECT_IOU
         same &= scores >= self.config.salience_threshold
-        found, decay = [], self.config.trust_decay
+        found = []
         for index in np.flatnonzero(scores >= self.config.salience_threshold).tolist():
             known = [one for one, met in zip(self.objects, same[:, index], strict=True) if met]
-            score = float(scores[index])
-            trust = max([score, *(one.trust * decay for one in known)])
-            held = max((one.steady for one in known), default=0.0)
-            stale = max((one.stale for one in known), default=self.config.weak_interval)
-            strays = bool(known) and overlap[:, index].max() < self.config.agreement
-            steady = 0.0 if strays else min(score, (held + score) / 2)
-            found.append(SalientObject(boxes[index], trust, steady, stale=stale))
+            strayed = 1.0 - float(overlap[:, index].max(initial=0.0))
+            found.append(self._found(boxes[index], float(scores[index]), known, strayed))
         unexplained = (one for one, met in zip(self.objects, same, strict=True) if not met.any())
+        decay = self.config.trust_decay
         kept = (
             replace(one, trust=one.trust * decay, steady=0.0, unseen=one.unseen + 1)
             for one in unexplained
             if one.unseen < self.config.persistence
         )
         self.objects = (*found, *kept)
+
+    def _found(
+        self, box: Float32, score: float, known: list[SalientObject], strayed: float
+    ) -> SalientObject:
+        """Return the object of a result ``strayed`` (1 - IoU) from where those ``known`` are."""
+        held = max((one.steady for one in known), default=0.0)
+        strays = bool(known) and strayed > 1.0 - self.config.agreement
+        return SalientObject(
+            box,
+            trust=max([score, *(one.trust * self.config.trust_decay for one in known)]),
+            steady=0.0 if strays else min(score, (held + score) / 2),
+            stale=max((one.stale for one in known), default=self.config.weak_interval),
+            slip=strayed + max((one.slip for one in known), default=0.0),
+        )
 
 
 def _ease(one: SalientObject, config: ReuseConfig) -> float:

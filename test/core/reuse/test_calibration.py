@@ -49,7 +49,7 @@ def test_a_step_that_saves_nothing_or_raises_alarms_is_not_taken() -> None:
 
 
 def test_whole_numbers_stay_whole() -> None:
-    found = search(["easy"], linear, budget=0.1)
+    found = search(["easy"], linear, budget=0.1, knobs=(Knob("shape_interval", (1, 2)),))
     assert isinstance(found.config.shape_interval, int)
 
 

@@ -234,6 +234,19 @@ def test_a_shape_is_brought_up_to_date_on_sure_objects_after_some_changes(
     assert np.argwhere(found).tolist() == ([[r, c] for r in (3, 4) for c in (3, 4)] if due else [])
 
 
+@pytest.mark.parametrize(("cost", "due"), [(0.09, True), (0.0, False)])
+def test_a_shape_that_slipped_is_brought_up_to_date_at_the_next_change(
+    cost: float, due: bool
+) -> None:
+    scene = BranchedScene()
+    scene.object_of(64)
+    (region,) = scene.salience.regions
+    scene.salience = replace(scene.salience, regions=(replace(region, slipped=True),))
+    scene.cost[2:6, 2:6] = cost
+    found = scene.classified()[shape_key(4)]
+    assert np.argwhere(found).tolist() == ([[r, c] for r in (3, 4) for c in (3, 4)] if due else [])
+
+
 def test_half_a_frame_of_new_content_is_a_cut() -> None:
     scene = Scene()
     scene.lost[:4] = True

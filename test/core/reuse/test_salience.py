@@ -157,6 +157,15 @@ def test_an_object_that_is_not_where_the_motion_put_it_needs_all_care(
     assert (salience.blocks(6, 10).ease[0, 1] > 0.8) == calm
 
 
+def test_boxes_that_keep_straying_make_a_shape_slip() -> None:
+    salience = Salience(replace(CONFIG, shape_slip=0.1))
+    slipped = []
+    for right in (64, 60, 57, 54, 54, 54):  # IoUs of 0.94, 0.95 and 0.95 with the box before
+        salience.update(boxes((0, 0, right, 64)), scores(0.9))
+        slipped.append(salience.blocks(6, 10).regions[0].slipped)
+    assert slipped == [True, False, True, False, False, False]
+
+
 def test_an_object_lost_for_one_frame_stays_salient_for_as_long_as_it_persists() -> None:
     salience = Salience(replace(CONFIG, trust_decay=1.0))
     salience.update(boxes((36, 36, 60, 60)), scores(0.9))
