@@ -25,10 +25,10 @@ class Knob:
 
 KNOBS: Final = (
     Knob("background_threshold", (0.08, 0.1, 0.14)),
-    Knob("shape_slip", (0.03, 0.06, 0.12)),
+    Knob("shape_slip", (0.05, 0.1, 0.2)),
     Knob("deep_ease", (0.0, 0.03)),
     Knob("fine_ease", (0.0, 0.05)),
-    Knob("still_threshold", (0.0, 0.015, 0.03)),
+    Knob("still_threshold", (0.0, 0.02, 0.03)),
 )
 """The input's threshold first, then one stage after the other, the cheapest to lose first."""
 

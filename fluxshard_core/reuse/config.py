@@ -80,10 +80,10 @@ class ReuseConfig:
     max_margin: float = 32.0
     head_smallest: float = 1.5
     head_largest: float = 8.0
-    head_reach: int = 2
+    head_reach: int = 1
     shape_confidence: float = 0.25
     shape_interval: int = 5
-    shape_slip: float = 0.06
+    shape_slip: float = 0.1
     max_age: int = 240
     cut_share: float = 0.6
 
