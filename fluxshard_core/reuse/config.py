@@ -34,11 +34,11 @@ class ReuseConfig:
 
     ``salience_threshold``: confidence from which a result, even one too weak to be published,
     keeps its surroundings fresh; without that an object whose confidence dips once is never seen
-    again. Where it is below ``sure``, and so it was long enough, it does so only every
-    ``weak_interval`` frames: trust in it falls to ``trust_decay`` of itself a frame, not at once.
-    ``persistence``: frames after it was last found that it still does. The surroundings reach
-    ``margin`` of the box's shorter side beyond it, in pixels at least ``min_margin`` and at most
-    ``max_margin``.
+    again. Where it is below ``sure``, and so it was long enough, an object of at least ``large``
+    pixels, which costs much, does so only every ``weak_interval`` frames: trust in it falls to
+    ``trust_decay`` of itself a frame, not at once. ``persistence``: frames after it was last found
+    that it still does. The surroundings reach ``margin`` of the box's shorter side beyond it, in
+    pixels at least ``min_margin`` and at most ``max_margin``.
 
     ``head_smallest``, ``head_largest``: root of the area, in cells of a head, of the objects it
     is recomputed for, with ``head_reach`` cells around what changed and around their surroundings,

@@ -102,7 +102,8 @@ class Salience:
         ease = np.ones((rows, cols), dtype=np.float32)
         objects, regions = [], []
         for one in self.objects:
-            if one.trust >= config.sure or one.stale >= config.weak_interval:
+            small = one.extent < config.large
+            if small or one.trust >= config.sure or one.stale >= config.weak_interval:
                 points = box_points(one.box)
                 near = surroundings(points, margin(one.size, config), rows, cols)
                 covered = surroundings(points, 0, rows, cols)

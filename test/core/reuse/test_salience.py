@@ -23,6 +23,7 @@ CONFIG = ReuseConfig(
     sure=0.3,
     trust_decay=0.5,
     weak_interval=3,
+    large=16.0,
     persistence=2,
     margin=0.25,
     min_margin=4.0,
@@ -190,14 +191,20 @@ def test_results_too_weak_to_be_salient_are_ignored() -> None:
     assert len(salience.objects) == 1
 
 
-def test_a_weak_object_is_due_when_new_and_every_third_frame_though_it_is_found_in_each() -> None:
-    salience = Salience(CONFIG)
+@pytest.mark.parametrize(
+    ("large", "frames"),
+    [(24.0, [True] + [False, False, True] * 2 + [False, False]), (25.0, [True] * 9)],
+)
+def test_a_weak_object_is_due_when_new_and_every_third_frame_unless_it_is_small(
+    large: float, frames: list[bool]
+) -> None:
+    salience = Salience(replace(CONFIG, large=large))
     due = []
     for _ in range(9):
         salience.update(boxes((36, 36, 60, 60)), scores(0.2))
         salience.follow(still())
         due.append(bool(salience.blocks(6, 10).confidence.any()))
-    assert due == [True] + [False, False, True] * 2 + [False, False]
+    assert due == frames
 
 
 def test_one_weak_frame_does_not_cost_an_object_its_trust() -> None:
