@@ -24,7 +24,7 @@ class Knob:
 
 
 KNOBS: Final = (
-    Knob("background_threshold", (0.08, 0.1, 0.14)),
+    Knob("background_threshold", (0.08, 0.1)),
     Knob("shape_slip", (0.05, 0.1, 0.2)),
     Knob("deep_ease", (0.0, 0.03)),
     Knob("fine_ease", (0.0, 0.05)),

@@ -17,6 +17,7 @@ from fluxshard_core.frame import Frame
 from fluxshard_core.offload.client import TcpTransport
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.offload.server import InferenceServer
+from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.criterion import block_difference
 from fluxshard_core.session import BackgroundConfig, EdgeSession, Engine, SessionConfig
 
@@ -25,11 +26,18 @@ SCENE = list(GeneratedScene(height=150, width=200, count=12))
 BOTH = BackgroundConfig(
     edge=True, cloud=True, piece_blocks=16, least_staleness=1.0, most_send_ms=1e4
 )
+# Random weights find weak objects everywhere: small ones too are left to background work, and no
+# shapes are recomputed, so that frames are not computed whole.
+RARELY_DUE = ReuseConfig(large=0.0, shape_confidence=1.0)
 
 
 def config(path: str, **changes: object) -> SessionConfig:
     usual = SessionConfig(
-        confidence=0.05, cloud_timeout_s=30.0, background=BOTH, whole_if_sooner=False
+        confidence=0.05,
+        cloud_timeout_s=30.0,
+        background=BOTH,
+        whole_if_sooner=False,
+        reuse=RARELY_DUE,
     )
     return replace(usual, path=path, **changes)
 
@@ -114,6 +122,8 @@ def test_spare_bandwidth_keeps_the_cloud_up_to_date_and_both_agree(
         transport = TcpTransport("127.0.0.1", server.port)
         with EdgeSession(engine, config("cloud", codec=codec), transport) as session:
             sent, moved = 0, []
+            # Content coded anew may differ from itself; fresh blocks gain six times as much here.
+            recoded = 0.0 if codec == "raw" else 5e-4
             for number, frame in enumerate(SCENE):
                 path = "edge" if number % 4 in (1, 2) else "cloud"
                 session.config = replace(session.config, path=path)
@@ -123,7 +133,7 @@ def test_spare_bandwidth_keeps_the_cloud_up_to_date_and_both_agree(
                 before = staleness(session, "cloud", frame.image)
                 session.config = replace(session.config, path="auto")
                 session.idle(after(300))
-                moved.append(staleness(session, "cloud", frame.image) <= before)
+                moved.append(staleness(session, "cloud", frame.image) <= before + recoded)
     assert sent > 0
     assert all(moved)
 
