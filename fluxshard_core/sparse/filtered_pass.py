@@ -92,10 +92,15 @@ class FilteredPass:
     def _run_point(self, step: PointStep) -> None:
         network = self._network
         sources = [self._fresh[name] for name in step.sources]
-        tiles, active = sources[0].tiles, sources[0].active
+        actives = [
+            self._spread.across(name, step.output, source.active)
+            for name, source in zip(step.sources, sources, strict=True)
+        ]
+        tiles, active = sources[0].tiles, actives[0]
         shared = all(source.tiles is tiles for source in sources)
+        shared &= tiles.grid is network.grid_of(step.output)
         if len(sources) > 1:
-            active = np.logical_or.reduce([source.active for source in sources])
+            active = np.logical_or.reduce(actives)
         if not shared:
             grid = network.grid_of(step.output)
             tiles = grid.select(grid.cover(active))

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from fluxshard_core.reuse.geometry import AccumulatedField
+from fluxshard_core.reuse.geometry import AccumulatedField, Window
 from fluxshard_core.reuse.remap import Bool, Level, LevelMotion
 from fluxshard_core.reuse.rfap import ReceptiveFieldCheck
 from fluxshard_core.sparse.binding import Binding, IslandStep, WindowStep
@@ -20,6 +20,8 @@ wherever no dense island lies between, else per layer; exact, and recomputes at 
 ``none``: changed values spread and geometry is ignored, the published pointwise comparison; wrong
 values may be reused. Only an ablation wants it.
 """
+
+_OWN_CELL = Window((1, 1))
 
 
 class Spread:
@@ -53,6 +55,18 @@ class Spread:
         if field is not None:
             return self._check.compact(self._changed, self._input, target, field)
         return self._check.propagate(active, source, target, step.geometry)
+
+    def across(self, source: str, output: str, active: Bool) -> Bool:
+        """Return the cells of ``output`` to compute that read their own cell of ``source``, not
+        inherited where ``active``.
+
+        Where a branch leaves the trunk the two are of different levels, which carry remainders of
+        their own: the same cell may have moved otherwise in one than in the other.
+        """
+        here, there = self._level[source], self._level[output]
+        if here == there or self._rule == "none" or not {here, there} <= self._moved.keys():
+            return active
+        return self._check.propagate(active, here, there, _OWN_CELL)
 
 
 def accumulated_fields(binding: Binding) -> dict[str, AccumulatedField]:
