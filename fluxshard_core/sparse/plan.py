@@ -188,8 +188,11 @@ def _cache_needs(
         if len(groups) > 1 and not reason:
             for name in node.inputs:
                 merged.setdefault(name, f"merged by {node.describe()}")
+        # Where a branch leaves the trunk, cells may have moved otherwise on its side.
+        parts = any(specs[name].branch != specs[node.outputs[0]].branch for name in node.inputs)
         for name in node.outputs:
-            group[name] = name if reason or len(groups) > 1 else groups.copy().pop()
+            alone = reason or parts or len(groups) > 1
+            group[name] = name if alone else groups.copy().pop()
             if isinstance(node, DenseIsland) and specs[name].stride:
                 always.setdefault(name, "written by a dense island")
         for name in node.inputs:
