@@ -17,7 +17,7 @@ CODECS = "raw,jpeg:80,webp:80,h264:22,whole:h264:22"
 
 def test_every_codec_is_measured_and_both_ends_agree(tmp_path: Path) -> None:
     target = tmp_path / "codecs.json"
-    options = "codec --model yolo11n --random-weights --size 160x192 --max-frames 5 --input scene"
+    options = "codec --model yolo11n --random-weights --size 320x384 --max-frames 5 --input scene"
     result = CliRunner().invoke(
         command, [*options.split(), "--codecs", CODECS, "--json", str(target)]
     )
