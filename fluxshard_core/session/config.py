@@ -69,7 +69,8 @@ class SessionConfig:
     they say, without it learns from what either side took. ``whole_if_sooner``: a frame of the edge
     is computed whole where that takes less time than its critical blocks. ``background`` is what to
     do while no frame waits. ``executor`` are the edge's own options, in block mode; the cloud's are
-    the defaults.
+    the defaults. ``weak_results``: whether results too weak to be published are looked for too, to
+    keep their surroundings fresh; false only where a session is told what is in its frames.
     """
 
     path: Path = "edge"
@@ -85,6 +86,7 @@ class SessionConfig:
     whole_if_sooner: bool = True
     background: BackgroundConfig = field(default_factory=BackgroundConfig)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
+    weak_results: bool = True
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -112,7 +114,7 @@ class SessionConfig:
     def decode_confidence(self) -> float:
         """Confidence from which results are decoded: weak ones are not published, but keep their
         surroundings fresh."""
-        if self.reuse is None:
+        if self.reuse is None or not self.weak_results:
             return self.confidence
         return min(self.confidence, self.reuse.salience_threshold)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fluxshard_core.frame import Frame
 from fluxshard_core.models.detections import Detections
@@ -22,7 +23,11 @@ def decide(model: str, frames: Sequence[Frame], config: SessionConfig) -> list[D
 
 
 class ToldSession(EdgeSession):
-    """Learns where objects are from ``told``, one for each frame, and not from its own results."""
+    """Learns where objects are from ``told``, one for each frame, and not from its own results.
+
+    These it decodes like any method, from the confidence of what is published on: random weights
+    find weak results by the thousand, a trained network hardly more than strong ones.
+    """
 
     def __init__(
         self,
@@ -31,7 +36,7 @@ class ToldSession(EdgeSession):
         transport: Transport | None,
         told: Sequence[Detections],
     ) -> None:
-        super().__init__(engine, config, transport)
+        super().__init__(engine, replace(config, weak_results=False), transport)
         self._told = told
 
     def _learn(self, number: int, found: Detections, letterbox: Letterbox) -> None:
