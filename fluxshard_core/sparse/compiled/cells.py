@@ -33,7 +33,6 @@ class CellLists:
         for record, at in zip(self._records, self._explicit.tolist(), strict=True):
             for name in ("scale", "shift", "divisor", "period", "phase", "what"):
                 record[name] = getattr(rules[at], name)
-        self._pitched: Callable[[Level], tuple[int, int]] | None = None
 
     def mark(
         self, marks: Mapping[Level, Bool] | None, scratch: Scratch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -30,7 +30,6 @@ from fluxshard_core.sparse.nodes import (
     Slice,
     Upsample,
 )
-from fluxshard_core.sparse.patches import taps_of
 from fluxshard_core.sparse.plan import PlanError
 from fluxshard_kernels.cpu.library import Library
 from fluxshard_kernels.cpu.records import Kind
@@ -124,7 +123,7 @@ class Emitter:
         """One convolution a phase: output ``o = s q + phase - p`` reads ``W[phase + s m] x[q - m]``
         for every ``m`` (the derivation is in ``ops/conv_transpose.py``)."""
         group_in, group_out = source.channels // node.groups, out.channels // node.groups
-        (sy, sx), taps = node.stride, taps_of(node)
+        sy, sx = node.stride
         for group in range(node.groups):
             outputs = slice(group * group_out, (group + 1) * group_out)
             inputs = slice(group * group_in, (group + 1) * group_in)
@@ -133,7 +132,6 @@ class Emitter:
             for phase in ((y, x) for y in range(sy) for x in range(sx)):
                 weight = node.weight[inputs, :, phase[0] :: sy, phase[1] :: sx]
                 used = [(y, x) for y in range(weight.shape[2]) for x in range(weight.shape[3])]
-                assert len(used) <= taps[0] * taps[1]
                 strip = source.part(inputs.start, inputs.stop)
                 rule = _phase_rule(node, source.source, phase, level)
                 matrix = weight.permute(2, 3, 0, 1).reshape(-1, group_out)
@@ -158,8 +156,7 @@ class Emitter:
         key = "bias", outputs.start, outputs.stop
         return self._once(node, key, lambda: pad_channels(bias[outputs], self._width))
 
-    def _once(self, node: Node, key: object, pack: object) -> torch.Tensor:
-        assert callable(pack)
+    def _once(self, node: Node, key: object, pack: Callable[[], torch.Tensor]) -> torch.Tensor:
         found = self._packed.get((id(node), key))
         if found is None:
             self._nodes.append(node)
