@@ -24,6 +24,7 @@ from fluxshard_core.offload.messages import InferenceResult
 from fluxshard_core.offload.side_cost import LearnedCost, ProfiledCost
 from fluxshard_core.offload.transport import LinkError, Transport
 from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.reuse.profile import ReuseProfile
 from fluxshard_core.session.background import Background
 from fluxshard_core.session.config import BackgroundWork, FrameResult, SessionConfig, Side
 from fluxshard_core.session.endpoint import Proposal
@@ -52,9 +53,7 @@ class EdgeSession(Closing):
         self.config = config or SessionConfig()
         if transport is None and self.config.path == "cloud":
             raise InputError("path is 'cloud', but the session has no transport to reach one")
-        if self.config.reuse_profile is not None:
-            detector = self.engine.detector
-            self.config.reuse_profile.check_model(str(detector.name), detector.model_hash)
+        self._profile()  # one for other weights is refused at once
         self._transport = transport
         self._session = secrets.token_hex(8)
         self._link = CloudLink(transport, self._session) if transport is not None else None
@@ -144,10 +143,14 @@ class EdgeSession(Closing):
                 self._link.start_anew()
         return self._state
 
+    def _profile(self) -> ReuseProfile | None:
+        return self.config.profile_of(str(self.detector.name), self.detector.model_hash)
+
     @property
     def _reuse(self) -> ReuseConfig | None:
         assert self._state is not None
-        return self.config.reuse_at(self._state.motion)
+        profile = self._profile()
+        return profile.config_for(self._state.motion) if profile else self.config.reuse
 
     def _new_model(self) -> LatencyModel:
         profiles = self.config.profiles

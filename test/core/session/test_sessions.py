@@ -261,7 +261,14 @@ def test_a_reuse_profile_takes_the_place_of_the_policy(engine: Engine) -> None:
     nothing_kept = ReuseConfig(background_threshold=0.0, new_reach=0)
     found = Found(nothing_kept, Measured(1.0, 0.0, 1.0), ())
     calibrated = ReuseProfile(
-        str(detector.name), detector.model_hash, (160, 224), 0.03, 0, "", (MotionBin(0, (), found),)
+        str(detector.name),
+        detector.model_hash,
+        (160, 224),
+        0.03,
+        0,
+        "",
+        "",
+        (MotionBin(0, (), found),),
     )
     still = [Frame(SCENE.render(0)), Frame(SCENE.render(0) ^ 1), Frame(SCENE.render(0))]
     usual = [EdgeSession(engine, config("edge")).process(frame) for frame in still[:1]]
