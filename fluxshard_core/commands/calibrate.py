@@ -25,7 +25,6 @@ from fluxshard_core.errors import InputError
 from fluxshard_core.evaluation.code_state import described, digest
 from fluxshard_core.evaluation.machine import versions
 from fluxshard_core.evaluation.metrics import score_frame
-from fluxshard_core.evaluation.runner import median_motion
 from fluxshard_core.evaluation.sequences import EvaluatedSequence, open_sequences
 from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.detector import Detector
@@ -72,7 +71,7 @@ class Sample:
         for frame in islice(sequence.source, frames):
             image, letterbox = context.detector.preprocess(frame.image)
             reference.append(context.detect(image, letterbox))
-            motion.append(median_motion(source.next(image).field))
+            motion.append(source.next(image).field.median_length())
         if len(reference) < 2:
             raise InputError(f"{sequence.path} has {len(reference)} frames; two or more are needed")
         return cls(sequence, reference, sorted(motion[1:])[len(motion[1:]) // 2])

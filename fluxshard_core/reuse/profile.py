@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import yaml
 
 from fluxshard_core.errors import InputError
@@ -102,11 +101,9 @@ class MotionIntensity:
 
     def observe(self, motion: MotionField) -> float:
         """Take in the motion since the frame before; a field without a vector says nothing."""
-        known = motion.pixels()[motion.valid]
-        if len(known):
-            length = float(np.median(np.linalg.norm(known, axis=-1)))
+        if motion.valid.any():
             step = SMOOTHING if self._known else 1.0
-            self.value += step * (length - self.value)
+            self.value += step * (motion.median_length() - self.value)
             self._known = True
         return self.value
 
