@@ -13,6 +13,7 @@
 #include "follow.h"
 #include "moves.h"
 #include "pool.h"
+#include "table.h"
 
 using namespace fluxshard;
 
@@ -127,6 +128,12 @@ int64_t fluxshard_follow(const LevelConstants* level, const Cover* cover, const 
                                 in_place, *out, any);
   *remains = any;
   return strays;
+}
+
+// Writes a level's table after a frame's motion; see table.h.
+void fluxshard_move_table(const Grid* grid, const int32_t* old, int32_t* table, const int16_t* dy,
+                          const int16_t* dx, const uint8_t* kept) {
+  move_table(*grid, old, table, dy, dx, kept);
 }
 
 // Moves cells of several maps, whose strides are in bytes, as if all sources of a map were read before

@@ -31,6 +31,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         _INT64,
         [*[_POINTER] * 6, _INT32, *[_POINTER] * 2],
     ),
+    "fluxshard_move_table": (None, [_POINTER] * 6),
     "fluxshard_move": (None, [_POINTER, _INT64, *[_POINTER] * 2, _INT64, _INT32]),
 }
 
@@ -138,6 +139,21 @@ class Library:
             address + 28,
         )
         return shift, valid, residual, strays[:count], bool(constants[7])
+
+    def move_table(self, grid: Records, old: Int32, table: Int32, shift: Int16, kept: Bool) -> None:
+        """Write into ``table`` where every place's content lies after ``shift`` ``(2, H, W)``.
+
+        ``old`` is the table before, ``kept`` ``(H, W)`` the cells whose content will be read; the
+        others get positions of their own.
+        """
+        self._library.fluxshard_move_table(
+            grid.ctypes.data,
+            old.ctypes.data,
+            table.ctypes.data,
+            shift[0].ctypes.data,
+            shift[1].ctypes.data,
+            kept.ctypes.data,
+        )
 
     def move(self, maps: Records, sources: Int64, destinations: Int64, threads: int) -> None:
         """Move cells of maps, strides in bytes, a map a thread at a time; no destination twice."""

@@ -11,6 +11,7 @@ from fluxshard_core.sparse.compiled.cells import CellLists
 from fluxshard_core.sparse.compiled.drafts import Strip
 from fluxshard_core.sparse.compiled.emit import Emitter
 from fluxshard_core.sparse.layout import Patch
+from fluxshard_core.sparse.movers import Place
 from fluxshard_core.sparse.nodes import Node
 from fluxshard_core.sparse.operators import TileSource
 from fluxshard_core.sparse.patches import patch_of
@@ -50,7 +51,7 @@ class CompiledWindow:
         assembly, lists = self._prepare(layout.pitch)
         rows, cols = _cells(tiles)
         records = lists.lists(
-            [rows], [cols], lambda level: (layout.origin, layout.pitch), self._scratch
+            [rows], [cols], lambda level: Place(layout.origin, layout.pitch), self._scratch
         )
         out = torch.empty((tiles.n, height, width, self._out.channels), dtype=self._dtype)
         buffers = np.array(
