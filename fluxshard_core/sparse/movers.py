@@ -68,7 +68,7 @@ class CellMover(Protocol):
         ...
 
     def whole(self, store: FeatureStore) -> torch.Tensor:
-        """Return a map ``(H, W, C)``, a view of it where that is possible."""
+        """Return a map ``(H, W, C)``, a view of it where its cells lie in place."""
         ...
 
 

@@ -20,8 +20,8 @@ static inline int64_t clamped(int64_t value, int64_t size) {
 }
 
 // Writes the table after a frame's motion: a kept cell finds what its source had, any other a
-// position that no kept cell reads, its old one if that is free. There are as many positions as
-// cells, so there always is one.
+// position that no kept cell reads: the one of its own place if that is free, so that what is
+// computed together lies together. There are as many positions as cells, so there always is one.
 static void move_table(const Grid& grid, const int32_t* old, int32_t* table, const int16_t* dy,
                        const int16_t* dx, const uint8_t* kept) {
   std::vector<uint8_t> taken(grid.size, 0);
@@ -41,9 +41,9 @@ static void move_table(const Grid& grid, const int32_t* old, int32_t* table, con
     for (int64_t col = 0; col < grid.width; ++col, ++cell) {
       if (kept[cell]) continue;
       const int64_t place = grid.origin + row * grid.pitch + col;
-      table[place] = old[place];
-      if (taken[old[place]]) homeless.push_back(place);
-      taken[old[place]] = 1;
+      table[place] = place;
+      if (taken[place]) homeless.push_back(place);
+      taken[place] = 1;
     }
   int64_t row = 0, col = -1;
   for (const int64_t place : homeless) {
