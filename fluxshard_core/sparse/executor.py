@@ -294,10 +294,9 @@ class Executor:
 
     def _output(self, name: str) -> torch.Tensor:
         if name in self.network.level:
-            value = self.network.cache.whole(name).unsqueeze(0)
-        else:
-            value = self.network.vectors[name]
-        return value.clone().permute(0, 3, 1, 2) if value.ndim == 4 else value.clone()
+            return self.network.cache.whole(name, own=True).unsqueeze(0).permute(0, 3, 1, 2)
+        value = self.network.vectors[name].clone()
+        return value.permute(0, 3, 1, 2) if value.ndim == 4 else value
 
     def _check_frame(self, frame: torch.Tensor) -> None:
         if tuple(frame.shape) != self._frame_shape:

@@ -41,12 +41,13 @@ class FeatureCache:
         have no table."""
         return self._movers[level].place
 
-    def whole(self, name: str) -> torch.Tensor:
-        """Return a map ``(H, W, C)`` as it is now: a view where its cells lie in place."""
+    def whole(self, name: str, *, own: bool = False) -> torch.Tensor:
+        """Return a map ``(H, W, C)`` as it is now: a view where its cells lie in place, unless it
+        must ``own`` its memory."""
         store = self._stores[name]
         if name in self._overwritten:
-            return store.frame()
-        return self._movers[store.layout.level].whole(store)
+            return store.frame().clone() if own else store.frame()
+        return self._movers[store.layout.level].whole(store, own=own)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -67,8 +67,9 @@ class CellMover(Protocol):
         """All maps are about to be written whole: forget what moved."""
         ...
 
-    def whole(self, store: FeatureStore) -> torch.Tensor:
-        """Return a map ``(H, W, C)``, a view of it where its cells lie in place."""
+    def whole(self, store: FeatureStore, *, own: bool = False) -> torch.Tensor:
+        """Return a map ``(H, W, C)``: a view where its cells lie in place, unless it must ``own``
+        its memory."""
         ...
 
 
@@ -134,6 +135,6 @@ class CopyingMover:
     def settle(self) -> None:
         """Nothing to forget: every cell lies at its place."""
 
-    def whole(self, store: FeatureStore) -> torch.Tensor:
-        """Return a map ``(H, W, C)`` in place; a view that the next frame overwrites."""
-        return store.frame()
+    def whole(self, store: FeatureStore, *, own: bool = False) -> torch.Tensor:
+        """Return a map ``(H, W, C)``, a view that the next frame overwrites unless ``own``."""
+        return store.frame().clone() if own else store.frame()

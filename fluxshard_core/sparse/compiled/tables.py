@@ -65,8 +65,8 @@ class TableMover:
         """All cells are about to be written at their places."""
         self._table[:] = np.arange(len(self._table))
 
-    def whole(self, store: FeatureStore) -> torch.Tensor:
-        """Return a map ``(H, W, C)`` in new memory."""
+    def whole(self, store: FeatureStore, *, own: bool = False) -> torch.Tensor:
+        """Return a map ``(H, W, C)``, always in memory of its own."""
         positions = torch.from_numpy(self._frame(self._table).flatten())
         return store.gather_cells(positions).view(*self.layout.level.shape, store.channels)
 
