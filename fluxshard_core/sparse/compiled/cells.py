@@ -79,7 +79,7 @@ class CellLists:
         counts: Int64 = np.array([len(row) for row in rows], dtype=np.int64)
         lists: Records = np.zeros(len(self._level_of), LIST)
         lists["count"] = counts[self._level_of]
-        self._fill_places(place)
+        rules = self._placed(place)
         for at, source in self._tables:
             lists["positions"][at] = place(source).table
         level_of = self._level_of[self._explicit]
@@ -89,17 +89,20 @@ class CellLists:
         out: Int64 = memory.ctypes.data + 4 * (ends - rooms)
         written: Int64 = np.empty(len(out), dtype=np.int64)
         cells = (_addresses(rows), _addresses(cols), counts)
-        self._library.lists(self._records, cells, level_of, out, written)
+        self._library.lists(rules, cells, level_of, out, written)
         lists["positions"][self._explicit] = out
         lists["count"][self._explicit] = written
         return lists
 
-    def _fill_places(self, place: Callable[[Level], Place]) -> None:
+    def _placed(self, place: Callable[[Level], Place]) -> Records:
+        """The rules of one endpoint's maps; other threads may want those of others meanwhile."""
         places = [Place(0, 0) if source is None else place(source) for source in self._sources]
         found = np.array([(at.origin, at.pitch, at.table) for at in places], dtype=np.uint64)
         origin, pitch, table = found.reshape(-1, 3)[self._source_of].T
-        self._records["origin"], self._records["pitch"] = origin, pitch
-        self._records["table"] = np.where(self._tabled, table, 0)
+        rules = self._records.copy()
+        rules["origin"], rules["pitch"] = origin, pitch
+        rules["table"] = np.where(self._tabled, table, 0)
+        return rules
 
 
 def _addresses(arrays: Sequence[Int32]) -> Int64:
