@@ -65,9 +65,10 @@ class CellLists:
         counts: Int64 = np.array([len(row) for row in rows], dtype=np.int64)
         lists: Records = np.zeros(len(self._level_of), LIST)
         lists["count"] = counts[self._level_of]
-        for record, source in zip(self._records, self._sources, strict=True):
+        rules = self._records.copy()  # others may be filling in theirs on other threads
+        for rule, source in zip(rules, self._sources, strict=True):
             if source is not None:
-                record["origin"], record["pitch"] = place(source)
+                rule["origin"], rule["pitch"] = place(source)
         level_of = self._level_of[self._explicit]
         rooms = -(-counts[level_of] // _ALIGNMENT) * _ALIGNMENT
         ends = np.cumsum(rooms)
@@ -75,7 +76,7 @@ class CellLists:
         out: Int64 = memory.ctypes.data + 4 * (ends - rooms)
         written: Int64 = np.empty(len(out), dtype=np.int64)
         cells = (_addresses(rows), _addresses(cols), counts)
-        self._library.lists(self._records, cells, level_of, out, written)
+        self._library.lists(rules, cells, level_of, out, written)
         lists["positions"][self._explicit] = out
         lists["count"][self._explicit] = written
         return lists
