@@ -56,7 +56,8 @@ class CloudService:
     """Routes requests to their robots' sessions, from several threads at a time; those of one
     session come one after the other.
 
-    As many threads compute as PyTorch had when the service was made, divided among the calls.
+    As many threads compute as PyTorch had when the service was made, divided among the calls;
+    ``cores`` divides them.
 
     A robot keeps its session over reconnections; after ``idle_s`` seconds of silence it is
     evicted. A new robot is refused with the reason while ``max_sessions`` are in use, or where its
@@ -71,12 +72,13 @@ class CloudService:
         max_sessions: int = MAX_SESSIONS,
         max_memory_mb: float = MAX_MEMORY_MB,
         idle_s: float = IDLE_S,
+        cores: SharedCores | None = None,
     ) -> None:
         self.engine = model if isinstance(model, Engine) else Engine(model)
         self._max_sessions = max_sessions
         self._max_memory_mb = max_memory_mb
         self._idle_s = idle_s
-        self.cores = SharedCores()
+        self.cores = cores or SharedCores()
         self._places: OrderedDict[str, _Place] = OrderedDict()
         self._lock = threading.Lock()
         self._refused = self._evicted = self._frames = self._passes = 0
@@ -99,7 +101,7 @@ class CloudService:
             first = {frame.session: index for index, frame in reversed(left)}
             now = [(index, frame) for index, frame in left if first[frame.session] == index]
             left = [(index, frame) for index, frame in left if first[frame.session] != index]
-            with self.cores.taken():
+            with self.cores.lane():
                 yield from self._serve_round(now)
 
     @property
@@ -163,7 +165,9 @@ class CloudService:
         self, batch: Sequence[tuple[int, _Place, Turn]]
     ) -> Iterator[tuple[int, InferenceResult]]:
         started = monotonic()
-        runs = run_together([turn.job for _, _, turn in batch])
+        jobs = [turn.job for _, _, turn in batch]
+        with self.cores.wide(sum(job.multiply_accumulates for job in jobs)):
+            runs = run_together(jobs)
         spent_ms = (monotonic() - started) * 1e3
         with self._lock:
             self._passes += 1

@@ -9,38 +9,60 @@ from typing import Final
 
 import torch
 
-_MAX_LANES: Final = 4
-"""Half of a frame is Python, which holds the interpreter: more frames at a time gain nothing."""
+MAX_LANES: Final = 4
+"""Much of a frame is Python, which holds the interpreter: more frames at a time gain nothing."""
+
+WORTH_A_THREAD: Final = 250_000_000
+"""Multiply-accumulates, some 4 ms on a core of 2023: of less, threads wait more than they do."""
 
 
 class SharedCores:
     """As many threads as PyTorch had on the thread that made it.
 
-    Who computes alone gets all of them. Few active cells scale badly over threads: of several who
-    compute at a time each gets its part, and they keep more cores busy than one after the other.
+    Few active cells scale badly over threads: frames of several robots, each on a thread of its
+    own, keep more cores busy than one after the other on all of them. Who computes alone, and
+    enough, gets all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, worth_a_thread: int = WORTH_A_THREAD) -> None:
+        """``worth_a_thread``: multiply-accumulates below which no further thread is used."""
         self.threads = torch.get_num_threads()
-        self._takers = 0
+        self._worth = max(1, worth_a_thread)
+        self._lanes = 0
         self._lock = threading.Lock()
 
     @property
     def lanes(self) -> int:
         """How many should compute at a time, where enough is to be done."""
-        return min(self.threads, _MAX_LANES)
+        return min(self.threads, MAX_LANES)
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Give the calling thread its part of the cores while the block lasts."""
-        before = torch.get_num_threads()
+    def lane(self) -> Iterator[None]:
+        """Count the calling thread among those who compute, on one core, while the block lasts."""
         with self._lock:
-            self._takers += 1
-            part = max(1, self.threads // self._takers)
-        torch.set_num_threads(part)
+            self._lanes += 1
         try:
-            yield
+            with _threads(1):
+                yield
         finally:
             with self._lock:
-                self._takers -= 1
-            torch.set_num_threads(before)
+                self._lanes -= 1
+
+    @contextmanager
+    def wide(self, multiply_accumulates: float) -> Iterator[None]:
+        """Give the calling lane as many threads as its part of the cores has and so much work
+        is worth, while the block lasts."""
+        part = self.threads // max(1, self._lanes)
+        with _threads(max(1, min(part, int(multiply_accumulates / self._worth)))):
+            yield
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """PyTorch keeps a count for every thread, which costs nothing to change."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
