@@ -67,6 +67,8 @@ class BlockScheduler:
         self._carry_residual = carry_residual
         self._remap = FeatureRemap(_moving_levels(plan))
         self._level_cost, self._fixed_cost = _costs(plan)
+        self.dense_cost = self._fixed_cost + sum(self._level_cost.values())
+        """Multiply-accumulates of a frame computed whole."""
 
     def reset(self) -> None:
         """All cached cells are where they belong: a dense run, or none yet."""
@@ -122,7 +124,7 @@ class BlockScheduler:
             rows, cols = grid.tile_shape
             cells = grid.batch(int(np.count_nonzero(active[level]))) * rows * cols
             spent += cost * cells / (level.height * level.width)
-        return spent / max(1, self._fixed_cost + sum(self._level_cost.values()))
+        return spent / max(1, self.dense_cost)
 
 
 def _moving_levels(plan: Plan) -> set[Level]:

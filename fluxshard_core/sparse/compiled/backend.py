@@ -33,7 +33,7 @@ from fluxshard_kernels.cpu.records import BUFFER
 
 
 class CompiledBackend:
-    """One backend may serve several executors, on one thread at a time; they share its weights.
+    """One backend may serve several executors, on several threads; they share its weights.
 
     In bfloat16 features take half the memory; weights and sums stay float32.
 

@@ -40,7 +40,7 @@ class CpuBackend:
     """Plain PyTorch on the CPU, features in float32 or bfloat16; convolutions are in float32.
 
     One backend may serve several executors: what it learns about which forms of a convolution
-    agree bit for bit is shared, and so is the gather memory: all of them run on one thread.
+    agree bit for bit is shared, and so is the gather memory of those that run on one thread.
 
     Without ``exact`` that is not looked into: tiles and whole maps may then differ in the last
     bits, and a shape met for the first time costs no second convolution.
