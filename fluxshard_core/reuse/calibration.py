@@ -29,6 +29,7 @@ KNOBS: Final = (
     Knob("deep_ease", (0.0, 0.03)),
     Knob("fine_ease", (0.0, 0.05)),
     Knob("still_threshold", (0.0, 0.02, 0.03)),
+    Knob("reach_threshold", (0.0, 0.04, 0.08)),
 )
 """The input's threshold first, then one stage after the other, the cheapest to lose first."""
 

@@ -51,11 +51,12 @@ def classify(
     critical = everywhere
     levels = {}
     trunk = sorted(filter(is_trunk, residual))
-    least = np.where(residual[trunk[-1]] == 0, np.float32(config.still_threshold), np.float32(0))
+    in_place = residual[trunk[-1]] == 0
+    least = np.where(in_place, np.float32(config.still_threshold), np.float32(0))
     for key in trunk:
         threshold = np.maximum(_threshold(key, salience.ease, config), least)
         stale = salient & ((cost > threshold) | (residual[key] > allowed))
-        critical = critical | (grown(stale, config.reach) & salient)
+        critical = critical | (_with_surroundings(stale, cost, in_place, config) & salient)
         levels[key] = critical
     heads = sorted(filter(is_head, residual))
     for key in heads:
@@ -75,6 +76,13 @@ def _threshold(stride: int, ease: Float32, config: ReuseConfig) -> Float32:
     if stride <= config.fine_stride:
         return np.float32(config.fine_threshold) + np.float32(config.fine_ease) * ease
     return np.float32(config.deep_threshold) + np.float32(config.deep_ease) * ease
+
+
+def _with_surroundings(stale: Bool, cost: Float32, in_place: Bool, config: ReuseConfig) -> Bool:
+    """Add what is recomputed around the blocks ``stale``: content moved around a moved object is
+    a patchwork; content in its place is as good as it was, unless the change was large."""
+    moved = grown(stale, config.reach) & ~in_place
+    return stale | moved | grown(stale & (cost > config.reach_threshold), config.reach)
 
 
 def _near_fitting_objects(
