@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from fluxshard_core.motion.field import MotionField
 from fluxshard_core.reuse.remap import FeatureRemap, Int16, Level, LevelMotion
@@ -80,7 +81,7 @@ class BlockScheduler:
 
     def follow(self, motion: MotionField) -> dict[Level, LevelMotion]:
         """Return where every level's cached cells are, ``motion`` counted since the last run."""
-        return self._remap.follow(motion)
+        return self._remap.follow(motion, torch.get_num_threads())
 
     def next(self, motion: MotionField, blocks: Blocks) -> Schedule:
         """Return what a frame with ``motion`` since the last one and critical ``blocks`` does."""

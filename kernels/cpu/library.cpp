@@ -122,10 +122,10 @@ void fluxshard_lists(const Rule* rules, int64_t count, const int32_t* const* row
 // Follows one level's cells through a frame's motion; see follow.h. Returns the number of strays.
 int64_t fluxshard_follow(const LevelConstants* level, const Cover* cover, const int32_t* common,
                          const int32_t* step, const int16_t* y, const int16_t* x, int32_t in_place,
-                         const MovedLevel* out, int32_t* remains) {
+                         const MovedLevel* out, int32_t* remains, int32_t threads) {
   bool any = false;
   const int64_t strays = follow(*level, *cover, {common[0], common[1]}, {step[0], step[1]}, y, x,
-                                in_place, *out, any);
+                                in_place, *out, any, threads);
   *remains = any;
   return strays;
 }

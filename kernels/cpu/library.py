@@ -29,7 +29,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "fluxshard_lists": (None, [_POINTER, _INT64, *[_POINTER] * 6]),
     "fluxshard_follow": (
         _INT64,
-        [*[_POINTER] * 6, _INT32, *[_POINTER] * 2],
+        [*[_POINTER] * 6, _INT32, *[_POINTER] * 2, _INT32],
     ),
     "fluxshard_move_table": (None, [_POINTER] * 6),
     "fluxshard_move": (None, [_POINTER, _INT64, *[_POINTER] * 2, _INT64, _INT32]),
@@ -107,13 +107,14 @@ class Library:
         carried: tuple[Int16, Int16],
         *,
         in_place: bool,
+        threads: int,
     ) -> tuple[Int16, Bool, Int16, Int64, bool]:
         """Follow a level's cells; return shift ``(2, H, W)``, validity, residual ``(2, H, W)``,
         the flat strays, and whether any residual is not zero.
 
         ``level``: quarter pixels a cell, rows and columns. ``cover``: the blocks that cells lie in
         along both axes ``(H, n)`` and ``(W, m)``, the blocks' vectors ``(2, R, C)`` and which of
-        them are known. The rest is as in ``follow.h``.
+        them are known. ``threads`` share the rows of large levels. The rest is as in ``follow.h``.
         """
         rows, cols, vectors, known = cover
         shape = level[1:]
@@ -137,6 +138,7 @@ class Library:
             in_place,
             out.ctypes.data,
             address + 28,
+            threads,
         )
         return shift, valid, residual, strays[:count], bool(constants[7])
 
