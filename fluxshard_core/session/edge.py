@@ -31,6 +31,7 @@ from fluxshard_core.session.engine import Engine
 from fluxshard_core.session.link import CloudLink
 from fluxshard_core.session.robot_state import RobotState
 from fluxshard_core.session.whole_frames import SOONER_WHOLE, WholeFrames
+from fluxshard_core.threads import compute_threads, computing
 from fluxshard_core.timing import StageTimer
 
 UInt8 = npt.NDArray[np.uint8]
@@ -79,6 +80,10 @@ class EdgeSession(Closing):
 
     def process(self, frame: Frame) -> FrameResult:
         """Infer one frame; always returns a result, made on the edge when the cloud fails."""
+        with computing(compute_threads()):
+            return self._process(frame)
+
+    def _process(self, frame: Frame) -> FrameResult:
         timer = StageTimer()
         work = self._background.preempt() if self._background else BackgroundWork()
         number, self._number = self._number, self._number + 1
@@ -117,7 +122,8 @@ class EdgeSession(Closing):
         it asks between any two operators and while it waits, or when nothing is left to do.
         """
         if self._background is not None:
-            self._background.work(arrived, self.config)
+            with computing(compute_threads()):
+                self._background.work(arrived, self.config)
 
     def reset(self) -> None:
         """Forget everything learned from earlier frames; the next one starts a new epoch."""

@@ -1,13 +1,11 @@
 // What Python calls. Nothing here checks its arguments: kernels/cpu/library.py does.
 
-#include <sched.h>
-
-#include <atomic>
 #include <chrono>
 #include <vector>
 
 #include "cells.h"
 #include "convolution.h"
+#include "crew.h"
 #include "depthwise.h"
 #include "elementwise.h"
 #include "follow.h"
@@ -20,7 +18,6 @@ using namespace fluxshard;
 namespace {
 
 constexpr int64_t SMALL_CHUNK = 128;  // cells of an operator that does little with each
-constexpr int SPINS = 4000;           // some twenty microseconds
 
 struct Pieces {
   int64_t chunk, chunks, panels;
@@ -46,15 +43,6 @@ void run_piece(const Operator& op, const Segment* segments, const Part& part, co
   }
 }
 
-void wait_for(const std::atomic<int64_t>& done, int64_t total) {
-  for (int turn = 0; done.load(std::memory_order_acquire) < total; ++turn) {
-    if (turn >= SPINS) sched_yield();
-#if defined(__x86_64__)
-    else __builtin_ia32_pause();
-#endif
-  }
-}
-
 }  // namespace
 
 extern "C" {
@@ -63,39 +51,37 @@ int32_t fluxshard_width() { return WIDTH; }
 int32_t fluxshard_panel() { return PANEL; }
 
 // Runs operators in order, each for all parts, on so many threads; numbers are bfloat16 where
-// `half`, else floats. `spent`, where given, gets the
-// nanoseconds of each.
-//
-// An operator is done when its pieces are, whoever did them: a thread that the system took the
-// processor from holds up the others only if it has a piece in hand.
+// `half`, else floats. `spent`, where given, gets the nanoseconds of each.
 void fluxshard_run(const Operator* operators, int64_t count, const Segment* all_segments,
-                   const Part* parts, int64_t part_count, int32_t half, int32_t threads, int64_t* spent) {
+                   const Part* parts, int64_t part_count, int32_t half, int32_t threads,
+                   int64_t* spent) {
   const auto run = half ? run_piece<Half> : run_piece<float>;
-  std::vector<std::atomic<int64_t>> next(count), done(count);
-  for (int64_t index = 0; index < count; ++index) next[index] = done[index] = 0;
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  for (int64_t index = 0; index < count; ++index) {
-    const auto start = std::chrono::steady_clock::now();
-    const Operator& op = operators[index];
-    const Segment* segments = all_segments + op.segment;
-    int64_t mine = next[index].fetch_add(1, std::memory_order_relaxed);
-    int64_t total = 0;
+  std::vector<Pieces> cuts(count * part_count);
+  std::vector<int64_t> totals(count, 0);
+  for (int64_t index = 0; index < count; ++index)
     for (int64_t p = 0; p < part_count; ++p) {
+      const Operator& op = operators[index];
       const int64_t cells = parts[p].lists[op.cells].count;
-      if (!cells) continue;
-      const Pieces pieces = cut(op, segments, cells, threads);
-      const int64_t before = total;
-      total += pieces.chunks * pieces.panels;
-      while (mine < total) {
-        run(op, segments, parts[p], pieces, mine - before);
-        done[index].fetch_add(1, std::memory_order_release);
-        mine = next[index].fetch_add(1, std::memory_order_relaxed);
-      }
+      Pieces& pieces = cuts[index * part_count + p];
+      pieces = cells ? cut(op, all_segments + op.segment, cells, threads) : Pieces{0, 0, 0};
+      totals[index] += pieces.chunks * pieces.panels;
     }
-    wait_for(done[index], total);
-#pragma omp master
-    if (spent) spent[index] = (std::chrono::steady_clock::now() - start).count();
-  }
+  const auto work = [&](int64_t index, int64_t piece) {
+    const Pieces* pieces = &cuts[index * part_count];
+    int64_t p = 0;
+    for (; piece >= pieces[p].chunks * pieces[p].panels; ++p)
+      piece -= pieces[p].chunks * pieces[p].panels;
+    const Operator& op = operators[index];
+    run(op, all_segments + op.segment, parts[p], pieces[p], piece);
+  };
+  auto start = std::chrono::steady_clock::now();
+  const auto note = [&](int64_t index) {
+    const auto now = std::chrono::steady_clock::now();
+    spent[index] = (now - start).count();
+    start = now;
+  };
+  run_pieces(std::move(totals), threads, work,
+             spent ? std::function<void(int64_t)>(note) : nullptr);
 }
 
 // Rows and columns of the marked cells of an (height, width) map of bytes; all, where it is null.
@@ -141,15 +127,13 @@ void fluxshard_move_table(const Grid* grid, const int32_t* old, int32_t* table, 
 void fluxshard_move(const Buffer* maps, int64_t count, const int64_t* sources,
                     const int64_t* destinations, int64_t cells, int32_t threads) {
   const std::vector<Copy> copies = in_order(sources, destinations, cells);
-  std::atomic<int64_t> next{0};
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  for (int64_t i = next++; i < count; i = next++) {
+  run_pieces({count}, threads, [&](int64_t, int64_t i) {
     const int64_t size = maps[i].stride;
     char* data = static_cast<char*>(maps[i].data);
     std::vector<char> spare(size);
     for (const Copy& copy : copies)
       std::memcpy(copy.to == SPARE ? spare.data() : data + copy.to * size,
                   copy.from == SPARE ? spare.data() : data + copy.from * size, size);
-  }
+  });
 }
 }

@@ -28,6 +28,7 @@ from fluxshard_core.sparse.plan import Plan, PlanError
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid
+from fluxshard_core.threads import compute_threads
 from fluxshard_kernels.cpu.library import Library, load
 from fluxshard_kernels.cpu.records import BUFFER
 
@@ -93,7 +94,7 @@ class CompiledBackend:
         self, stores: Sequence[FeatureStore], sources: torch.Tensor, destinations: torch.Tensor
     ) -> None:
         """Copy cells inside stores, one store a thread at a time."""
-        threads = min(torch.get_num_threads(), len(stores))
+        threads = min(compute_threads(), len(stores))
         sizes = [store.channels * self.dtype.itemsize for store in stores]
         addresses = [store.address for store in stores]
         maps = np.array(list(zip(addresses, sizes, strict=True)), dtype=BUFFER)

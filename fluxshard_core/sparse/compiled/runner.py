@@ -15,6 +15,7 @@ from fluxshard_core.sparse.compiled.program import Program
 from fluxshard_core.sparse.network import Network
 from fluxshard_core.sparse.schedule import Schedule
 from fluxshard_core.sparse.scratch import Scratch
+from fluxshard_core.threads import compute_threads
 from fluxshard_kernels.cpu.library import Int64, Library, Records
 from fluxshard_kernels.cpu.records import BUFFER, PART, Kind
 
@@ -148,7 +149,7 @@ class CompiledRunner:
         pointers: Records = np.array(
             [(part.buffers.ctypes.data, part.lists.ctypes.data) for part in parts], dtype=PART
         )
-        assembly, threads = form.program.assembly, torch.get_num_threads()
+        assembly, threads = form.program.assembly, compute_threads()
         half = self._dtype is torch.bfloat16
         for section in form.program.sections:
             for start in range(section.start, section.stop, max(1, most)):

@@ -19,6 +19,7 @@ from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
+from fluxshard_core.threads import compute_threads
 from fluxshard_kernels.cpu.library import Int32, Library, Records
 from fluxshard_kernels.cpu.records import BUFFER, LIST, PART
 
@@ -110,7 +111,7 @@ class CompiledPoint:
 
 
 def _run(library: Library, assembly: Assembly, parts: Records, dtype: torch.dtype) -> None:
-    half, threads = dtype is torch.bfloat16, torch.get_num_threads()
+    half, threads = dtype is torch.bfloat16, compute_threads()
     library.run(assembly.operators, assembly.segments, parts, threads, half=half)
 
 
