@@ -158,17 +158,30 @@ class EdgeSession(Closing):
 
     def _decide(self, image: UInt8) -> Decision:
         if self.config.path == "auto" and self._link is not None:
-            reachable = self._link.available
-            return self._dispatcher.decide(monotonic(), self._workload(image), reachable=reachable)
+            return self._dispatch(image)
         side: Side = "cloud" if self.config.path == "cloud" else "edge"
         return Decision(side, None, None, "configured")
 
-    def _workload(self, image: UInt8) -> Workload:
-        """Return what the frame would ask of either side."""
+    def _dispatch(self, image: UInt8) -> Decision:
+        """Choose the sooner side; look at the one that rests only where it may matter."""
         assert self._link is not None
         assert self._state is not None
+        reachable = self._link.available
+        if side := self._dispatcher.side if reachable else "edge":
+            start = perf_counter()
+            same = self._state.propose(side, image, self._reuse)
+            look_ms, least = (perf_counter() - start) * 1e3, self._workload(same, same)
+            if not reachable:
+                return self._dispatcher.decide(monotonic(), least, reachable=False)
+            if stays := self._dispatcher.stay(monotonic(), least, look_ms):
+                return stays
         edge = self._state.propose("edge", image, self._reuse)
         cloud = self._state.propose("cloud", image, self._reuse)
+        return self._dispatcher.decide(monotonic(), self._workload(edge, cloud))
+
+    def _workload(self, edge: Proposal, cloud: Proposal) -> Workload:
+        """Return what these proposals would ask of either side."""
+        assert self._link is not None
         blocks = int(np.count_nonzero(cloud.critical))
         return Workload(
             edge.schedule.compute_ratio,
