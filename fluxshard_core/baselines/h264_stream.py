@@ -10,6 +10,7 @@ from fluxshard_core.errors import InputError
 from fluxshard_core.models.detections import UInt8
 from fluxshard_core.motion.encoder import TIME_BASE
 from fluxshard_core.offload import ycbcr
+from fluxshard_core.offload.h264_codec import CHROMA_QP_OFFSET
 
 _FULL, _HALVED = "yuv444p", "yuv420p"
 _OPTIONS = {
@@ -27,9 +28,9 @@ _OPTIONS = {
 class H264Stream:
     """libx264 without B-frames or look-ahead, and the decoder at the other end.
 
-    It searches as hard as the shard codec does and has the same chroma, but x264's own rate control
-    and adaptive quantisation. ``shape`` is ``(height, width)``, both even. With ``halved`` chroma
-    has half the size, by swscale: what cameras and their streams have.
+    It searches as hard as the shard codec does and codes chroma as well, but has x264's own rate
+    control and adaptive quantisation. ``shape`` is ``(height, width)``, both even. With ``halved``
+    chroma has half the size, by swscale, and x264's own quantiser: what cameras stream.
     """
 
     def __init__(self, height: int, width: int, crf: int, *, halved: bool = False) -> None:
@@ -67,11 +68,12 @@ def _encoder(height: int, width: int, crf: int, pixels: str) -> VideoCodecContex
     encoder = av.CodecContext.create("libx264", "w")
     encoder.height, encoder.width, encoder.pix_fmt = height, width, pixels
     encoder.time_base, encoder.framerate = TIME_BASE, 1 / TIME_BASE
+    own = {} if pixels == _HALVED else {"chroma-qp-offset": str(CHROMA_QP_OFFSET)}
     encoder.options = {
         "preset": "veryfast",
         "tune": "zerolatency",
         "crf": str(crf),
-        "x264-params": ":".join(f"{name}={value}" for name, value in _OPTIONS.items()),
+        "x264-params": ":".join(f"{name}={value}" for name, value in (_OPTIONS | own).items()),
     }
     try:
         encoder.open()

@@ -100,15 +100,15 @@ def _near_fitting_objects(
 
 
 def _shapes(salience: SalientBlocks, config: ReuseConfig) -> tuple[Bool, Bool]:
-    """Blocks covered by due objects that are sure enough for their shape to matter, and by those
-    among them that have changed their shape."""
-    covered, slipped = np.zeros((2, *salience.confidence.shape), dtype=np.bool_)
+    """Blocks that the shapes of due objects may reach that are sure enough for them to matter, and
+    those among them of objects that have changed their shape."""
+    every, slipped = np.zeros((2, *salience.confidence.shape), dtype=np.bool_)
     for region in salience.regions:
         if region.trust >= config.shape_confidence:
-            covered |= region.covered
+            every |= region.shape
             if region.slipped:
-                slipped |= region.covered
-    return covered, slipped
+                slipped |= region.shape
+    return every, slipped
 
 
 def due_ages(shape: tuple[int, ...], max_age: int) -> Int32:

@@ -20,7 +20,8 @@ SAME_OBJECT_IOU = 0.5
 
 @dataclass(frozen=True, eq=False)
 class SalientRegion:
-    """Where one object is: the blocks ``(rows, cols)`` bool that it covers, and those ``near`` it.
+    """Where one object is: the blocks ``(rows, cols)`` bool that it covers, those ``near`` it, and
+    those that its ``shape`` may reach: in a fast scene limbs are not where the motion put them.
 
     ``extent`` is the root of its box's area in pixels, ``trust`` as in :class:`SalientObject`;
     ``slipped``: it no longer has the shape that it had.
@@ -28,6 +29,7 @@ class SalientRegion:
 
     near: Bool
     covered: Bool
+    shape: Bool
     extent: float
     trust: float
     slipped: bool = False
@@ -89,10 +91,12 @@ class Salience:
     def reset(self) -> None:
         """Forget all objects."""
         self.objects: tuple[SalientObject, ...] = ()
+        self._motion = 0.0
 
     def follow(self, motion: MotionField) -> None:
         """Move the objects by one frame's motion."""
         self.objects = tuple(_moved(one, motion) for one in self.objects)
+        self._motion = motion.median_length()
 
     def blocks(self, rows: int, cols: int) -> SalientBlocks:
         """Return what the objects that are due ask of each block; they are then no longer stale."""
@@ -107,11 +111,13 @@ class Salience:
                 points = box_points(one.box)
                 near = surroundings(points, margin(one.size, config), rows, cols)
                 covered = surroundings(points, 0, rows, cols)
+                reach = min(self._motion, margin(one.size, config)) // BLOCK_SIZE * BLOCK_SIZE
+                shape = surroundings(points, reach, rows, cols) if reach else covered
                 confidence[near] = np.maximum(confidence[near], one.trust)
                 size[near] = np.minimum(size[near], one.size)
                 ease[near] = np.minimum(ease[near], _ease(one, config))
                 slipped = one.slip > config.shape_slip
-                regions.append(SalientRegion(near, covered, one.extent, one.trust, slipped))
+                regions.append(SalientRegion(near, covered, shape, one.extent, one.trust, slipped))
                 one = replace(one, stale=0, slip=0.0 if slipped else one.slip)
             objects.append(one)
         self.objects = tuple(objects)

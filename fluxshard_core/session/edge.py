@@ -24,6 +24,7 @@ from fluxshard_core.offload.messages import InferenceResult
 from fluxshard_core.offload.side_cost import LearnedCost, ProfiledCost
 from fluxshard_core.offload.transport import LinkError, Transport
 from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.reuse.profile import ReuseProfile
 from fluxshard_core.session.background import Background
 from fluxshard_core.session.config import BackgroundWork, FrameResult, SessionConfig, Side
 from fluxshard_core.session.endpoint import Proposal
@@ -53,9 +54,7 @@ class EdgeSession(Closing):
         self.config = config or SessionConfig()
         if transport is None and self.config.path == "cloud":
             raise InputError("path is 'cloud', but the session has no transport to reach one")
-        if self.config.reuse_profile is not None:
-            detector = self.engine.detector
-            self.config.reuse_profile.check_model(str(detector.name), detector.model_hash)
+        self._profile()  # one for other weights is refused at once
         self._transport = transport
         self._session = secrets.token_hex(8)
         self._link = CloudLink(transport, self._session) if transport is not None else None
@@ -150,10 +149,14 @@ class EdgeSession(Closing):
                 self._link.start_anew()
         return self._state
 
+    def _profile(self) -> ReuseProfile | None:
+        return self.config.profile_of(str(self.detector.name), self.detector.model_hash)
+
     @property
     def _reuse(self) -> ReuseConfig | None:
         assert self._state is not None
-        return self.config.reuse_at(self._state.motion)
+        profile = self._profile()
+        return profile.config_for(self._state.motion) if profile else self.config.reuse
 
     def _new_model(self) -> LatencyModel:
         profiles = self.config.profiles
@@ -164,17 +167,30 @@ class EdgeSession(Closing):
 
     def _decide(self, image: UInt8) -> Decision:
         if self.config.path == "auto" and self._link is not None:
-            reachable = self._link.available
-            return self._dispatcher.decide(monotonic(), self._workload(image), reachable=reachable)
+            return self._dispatch(image)
         side: Side = "cloud" if self.config.path == "cloud" else "edge"
         return Decision(side, None, None, "configured")
 
-    def _workload(self, image: UInt8) -> Workload:
-        """Return what the frame would ask of either side."""
+    def _dispatch(self, image: UInt8) -> Decision:
+        """Choose the sooner side; look at the one that rests only where it may matter."""
         assert self._link is not None
         assert self._state is not None
+        reachable = self._link.available
+        if side := self._dispatcher.side if reachable else "edge":
+            start = perf_counter()
+            same = self._state.propose(side, image, self._reuse)
+            look_ms, least = (perf_counter() - start) * 1e3, self._workload(same, same)
+            if not reachable:
+                return self._dispatcher.decide(monotonic(), least, reachable=False)
+            if stays := self._dispatcher.stay(monotonic(), least, look_ms):
+                return stays
         edge = self._state.propose("edge", image, self._reuse)
         cloud = self._state.propose("cloud", image, self._reuse)
+        return self._dispatcher.decide(monotonic(), self._workload(edge, cloud))
+
+    def _workload(self, edge: Proposal, cloud: Proposal) -> Workload:
+        """Return what these proposals would ask of either side."""
+        assert self._link is not None
         blocks = int(np.count_nonzero(cloud.critical))
         return Workload(
             edge.schedule.compute_ratio,

@@ -91,7 +91,7 @@ class RobotState:
         """What is sent whole is what all later frames build on: it gets all care."""
         if proposal.dense_reason or self._salient is None:
             return None
-        return coding_ease(self._salient, self._contests.blocks(*proposal.critical.shape))
+        return coding_ease(self._salient, self._contests.ease(*proposal.critical.shape))
 
     def endpoint(self, side: Side) -> Endpoint:
         """Return what one side holds."""

@@ -187,7 +187,7 @@ class BranchedScene(Scene):
         self.object_at(slice(2, 6), slice(2, 6))
         near, covered = np.zeros((2, *SHAPE), dtype=bool)
         near[2:6, 2:6] = covered[3:5, 3:5] = True
-        region = SalientRegion(near, covered, extent, trust)
+        region = SalientRegion(near, covered, covered, extent, trust)
         self.salience = replace(self.salience, regions=(region,))
 
     def classified(self, config: ReuseConfig = CONFIG) -> dict[int, np.ndarray]:

@@ -167,6 +167,21 @@ def test_boxes_that_keep_straying_make_a_shape_slip() -> None:
     assert slipped == [True, False, True, False, False, False]
 
 
+@pytest.mark.parametrize(("motion", "reach"), [(0, 0), (15, 0), (20, 1), (34, 2), (60, 2)], ids=str)
+def test_a_shape_reaches_as_far_as_the_scene_moves_within_the_surroundings(
+    motion: int, reach: int
+) -> None:
+    salience = Salience(replace(CONFIG, min_margin=40.0, max_margin=40.0))
+    salience.update(boxes((0, 0, 48, 48)), scores(0.9))
+    field = still()
+    field.vectors[..., 1] = -4 * motion  # quarter pixels upwards
+    field.vectors[0:3, 0:3] = 0  # where the object is
+    salience.follow(field)
+    region = salience.blocks(6, 10).regions[0]
+    assert int(region.shape[0].sum() - region.covered[0].sum()) == reach  # blocks
+    assert (region.near | ~region.shape).all()
+
+
 def test_an_object_lost_for_one_frame_stays_salient_for_as_long_as_it_persists() -> None:
     salience = Salience(replace(CONFIG, trust_decay=1.0))
     salience.update(boxes((36, 36, 60, 60)), scores(0.9))
