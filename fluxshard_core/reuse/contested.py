@@ -9,10 +9,9 @@ from fluxshard_core.motion.field import MotionField
 from fluxshard_core.reuse.salience import (
     SAME_OBJECT_IOU,
     SalientBlocks,
-    box_points,
+    around,
     iou,
     median_step,
-    surroundings,
 )
 
 Bool = npt.NDArray[np.bool_]
@@ -88,9 +87,8 @@ class Contests:
         ease = np.ones((rows, cols), dtype=np.float32)
         each = self._each_ease()
         for index in np.flatnonzero(each < 1):
-            points = box_points(self._boxes[index])
             for reach, added in ((AROUND, AROUND_EASE), (0.0, 0.0)):
-                here = surroundings(points, reach, rows, cols)
+                here = around(self._boxes[index], reach, rows, cols)
                 ease[here] = np.minimum(ease[here], each[index] + added)
         return ease
 

@@ -77,7 +77,9 @@ class RobotState:
             self._salient = self._salience.blocks(rows, cols)
         if side not in self._proposals:
             proposal = self.endpoint(side).propose(image, self._salient, config)
-            self._proposals[side] = replace(proposal, ease=self._coding_ease(proposal))
+            if side == "cloud":
+                proposal = replace(proposal, ease=self._coding_ease(proposal))
+            self._proposals[side] = proposal
         return self._proposals[side]
 
     @property
