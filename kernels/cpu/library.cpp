@@ -100,9 +100,11 @@ int64_t fluxshard_marked(const uint8_t* marks, int32_t height, int32_t width, in
 // Applies each rule to the cells of its level; `levels` are pairs of rows and columns.
 void fluxshard_lists(const Rule* rules, int64_t count, const int32_t* const* rows,
                      const int32_t* const* cols, const int64_t* counts, const int32_t* level_of,
-                     int32_t* const* out, int64_t* written) {
-  for (int64_t i = 0; i < count; ++i)
-    written[i] = apply(rules[i], rows[level_of[i]], cols[level_of[i]], counts[level_of[i]], out[i]);
+                     int32_t* const* out, int64_t* written, int32_t threads) {
+  run_pieces({count}, threads, [&](int64_t, int64_t i) {
+    const int32_t level = level_of[i];
+    written[i] = apply(rules[i], rows[level], cols[level], counts[level], out[i]);
+  });
 }
 
 // Follows one level's cells through a frame's motion; see follow.h. Returns the number of strays.
@@ -120,6 +122,17 @@ int64_t fluxshard_follow(const LevelConstants* level, const Cover* cover, const 
 void fluxshard_move_table(const Grid* grid, const int32_t* old, int32_t* table, const int16_t* dy,
                           const int16_t* dx, const uint8_t* kept) {
   move_table(*grid, old, table, dy, dx, kept);
+}
+
+// Copies the cells of a map, `size` bytes each, at so many positions, one after the other.
+void fluxshard_gather(const char* map, int64_t size, const int32_t* positions, int64_t count,
+                      char* out, int32_t threads) {
+  constexpr int64_t CELLS = 1024;  // a piece
+  run_pieces({(count + CELLS - 1) / CELLS}, threads, [&](int64_t, int64_t piece) {
+    const int64_t last = std::min(count, (piece + 1) * CELLS);
+    for (int64_t i = piece * CELLS; i < last; ++i)
+      std::memcpy(out + i * size, map + positions[i] * size, size);
+  });
 }
 
 // Moves cells of several maps, whose strides are in bytes, as if all sources of a map were read before

@@ -26,7 +26,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         [_POINTER, _INT64, _POINTER, _POINTER, _INT64, _INT32, _INT32, _POINTER],
     ),
     "fluxshard_marked": (_INT64, [_POINTER, _INT32, _INT32, _POINTER, _POINTER]),
-    "fluxshard_lists": (None, [_POINTER, _INT64, *[_POINTER] * 6]),
+    "fluxshard_lists": (None, [_POINTER, _INT64, *[_POINTER] * 6, _INT32]),
+    "fluxshard_gather": (None, [_POINTER, _INT64, _POINTER, _INT64, _POINTER, _INT32]),
     "fluxshard_follow": (
         _INT64,
         [*[_POINTER] * 6, _INT32, *[_POINTER] * 2, _INT32],
@@ -91,11 +92,19 @@ class Library:
         level_of: Int32,
         out: Int64,
         written: Int64,
+        threads: int,
     ) -> None:
         """Apply each rule to its level's cells: addresses of rows and columns, and counts."""
         arrays = (*cells, level_of, out, written)
         self._library.fluxshard_lists(
-            rules.ctypes.data, len(rules), *(array.ctypes.data for array in arrays)
+            rules.ctypes.data, len(rules), *(array.ctypes.data for array in arrays), threads
+        )
+
+    def gather(self, cells: int, size: int, positions: Int32, out: int, threads: int) -> None:
+        """Copy the cells, ``size`` bytes each, that lie at ``positions`` from the address ``cells``
+        on, to the address ``out``."""
+        self._library.fluxshard_gather(
+            cells, size, positions.ctypes.data, len(positions), out, threads
         )
 
     def follow(

@@ -11,6 +11,7 @@ from fluxshard_core.reuse.remap import Bool, Level
 from fluxshard_core.sparse.compiled.drafts import Rule
 from fluxshard_core.sparse.movers import Place
 from fluxshard_core.sparse.scratch import Scratch
+from fluxshard_core.threads import compute_threads
 from fluxshard_kernels.cpu.library import Int32, Int64, Library, Records
 from fluxshard_kernels.cpu.records import LIST, RULE
 
@@ -89,7 +90,7 @@ class CellLists:
         out: Int64 = memory.ctypes.data + 4 * (ends - rooms)
         written: Int64 = np.empty(len(out), dtype=np.int64)
         cells = (_addresses(rows), _addresses(cols), counts)
-        self._library.lists(rules, cells, level_of, out, written)
+        self._library.lists(rules, cells, level_of, out, written, compute_threads())
         lists["positions"][self._explicit] = out
         lists["count"][self._explicit] = written
         return lists

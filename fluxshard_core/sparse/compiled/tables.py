@@ -9,6 +9,7 @@ from fluxshard_core.reuse.remap import Bool, LevelMotion
 from fluxshard_core.sparse.layout import LevelLayout
 from fluxshard_core.sparse.movers import CopyCells, Place
 from fluxshard_core.sparse.store import FeatureStore
+from fluxshard_core.threads import compute_threads
 from fluxshard_kernels.cpu.library import Int32, Library, Records
 from fluxshard_kernels.cpu.records import GRID
 
@@ -67,8 +68,13 @@ class TableMover:
 
     def whole(self, store: FeatureStore, *, own: bool = False) -> torch.Tensor:
         """Return a map ``(H, W, C)``, always in memory of its own."""
-        positions = torch.from_numpy(self._frame(self._table).flatten())
-        return store.gather_cells(positions).view(*self.layout.level.shape, store.channels)
+        shape = (*self.layout.level.shape, store.channels)
+        out = torch.empty(shape, dtype=store.dtype)
+        positions = self._frame(self._table).flatten()
+        size = store.channels * store.dtype.itemsize
+        threads = compute_threads()
+        self._library.gather(store.address, size, positions, out.data_ptr(), threads)
+        return out
 
     def _frame(self, table: Int32) -> Int32:
         """A view ``(H, W)`` of the frame's part of a table."""
