@@ -23,7 +23,7 @@ help:
 	@echo "                MODEL=$(MODEL) OUT=$(OUT)"
 	@echo "                ARGS='--path edge|cloud|auto --transport tcp|dds ...' (fluxshard demo --help)"
 	@echo "make test       lint, types and tests"
-	@echo "make soak       many robots on one cloud for minutes: leaks, fairness, shared passes"
+	@echo "make soak       many robots on one cloud for minutes: leaks, fairness, throughput"
 	@echo "                ROBOTS=$(ROBOTS) MINUTES=$(MINUTES) ARGS='--fps 2 --model yolo11n --size 256 384'"
 	@echo "make lint       ruff check and ruff format --check"
 	@echo "make types      mypy"

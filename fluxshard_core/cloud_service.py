@@ -13,6 +13,7 @@ from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.session import CloudSession, Engine
 from fluxshard_core.session.cloud import Turn, check_model, session_bytes
+from fluxshard_core.shared_cores import SharedCores
 from fluxshard_core.sparse.together import run_together
 
 MAX_SESSIONS = 16
@@ -28,8 +29,12 @@ class CloudFullError(FluxShardError):
 
 @dataclass
 class _Place:
+    """``bytes``: memory that is held or set aside; ``busy``: a frame of it is being served."""
+
     session: CloudSession
     last_used_s: float
+    bytes: int = 0
+    busy: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,11 @@ class ServiceStatus:
 
 
 class CloudService:
-    """Routes requests to their robots' sessions; all calls but ``status`` come from one thread.
+    """Routes requests to their robots' sessions, from several threads at a time; those of one
+    session come one after the other.
+
+    As many threads compute as PyTorch had when the service was made, divided among the calls;
+    ``cores`` divides them.
 
     A robot keeps its session over reconnections; after ``idle_s`` seconds of silence it is
     evicted. A new robot is refused with the reason while ``max_sessions`` are in use, or where its
@@ -63,11 +72,13 @@ class CloudService:
         max_sessions: int = MAX_SESSIONS,
         max_memory_mb: float = MAX_MEMORY_MB,
         idle_s: float = IDLE_S,
+        cores: SharedCores | None = None,
     ) -> None:
         self.engine = model if isinstance(model, Engine) else Engine(model)
         self._max_sessions = max_sessions
         self._max_memory_mb = max_memory_mb
         self._idle_s = idle_s
+        self.cores = cores or SharedCores()
         self._places: OrderedDict[str, _Place] = OrderedDict()
         self._lock = threading.Lock()
         self._refused = self._evicted = self._frames = self._passes = 0
@@ -90,7 +101,8 @@ class CloudService:
             first = {frame.session: index for index, frame in reversed(left)}
             now = [(index, frame) for index, frame in left if first[frame.session] == index]
             left = [(index, frame) for index, frame in left if first[frame.session] != index]
-            yield from self._serve_round(now)
+            with self.cores.lane():
+                yield from self._serve_round(now)
 
     @property
     def status(self) -> ServiceStatus:
@@ -107,8 +119,9 @@ class CloudService:
 
     def _evict_silent(self) -> None:
         with self._lock:
-            while self._places:
-                name, place = next(iter(self._places.items()))
+            for name, place in list(self._places.items()):
+                if place.busy:
+                    continue
                 if monotonic() - place.last_used_s < self._idle_s:
                     return
                 del self._places[name]
@@ -141,45 +154,54 @@ class CloudService:
         try:
             place = self._place_for(frame)
             return place, place.session.prepare(frame)
-        except FluxShardError as error:
+        except Exception as error:
             if place is not None:
                 self._release(frame.session, place)
+            if not isinstance(error, FluxShardError):
+                raise
             return InferenceResult.failure(frame, str(error))
 
     def _run(
         self, batch: Sequence[tuple[int, _Place, Turn]]
     ) -> Iterator[tuple[int, InferenceResult]]:
         started = monotonic()
-        runs = run_together([turn.job for _, _, turn in batch])
+        jobs = [turn.job for _, _, turn in batch]
+        with self.cores.wide(sum(job.multiply_accumulates for job in jobs)):
+            runs = run_together(jobs)
         spent_ms = (monotonic() - started) * 1e3
-        self._passes += 1
+        with self._lock:
+            self._passes += 1
+            self._frames += len(batch)
         for (index, place, turn), run in zip(batch, runs, strict=True):
             turn.timer.stage_ms["infer"] = spent_ms
-            self._frames += 1
             yield index, place.session.answer(turn, run)
 
     def _place_for(self, frame: ShardFrame) -> _Place:
         """Return the robot's place, a new one if there is room."""
         check_model(self.engine, frame)
         size = frame.letterbox.input_height, frame.letterbox.input_width
-        place = self._places.get(frame.session)
-        if place is None or place.session.size != size:
-            self._check_room(place, size)
-        if place is None:
-            place = _Place(CloudSession(self.engine), monotonic())
-            with self._lock:
-                self._places[frame.session] = place
-        return place
+        with self._lock:
+            place = self._places.get(frame.session)
+            if place is not None and place.session.size == size:
+                place.busy = True
+                return place
+        needed = session_bytes(self.engine, size)  # may have to prepare the network first
+        with self._lock:
+            place = self._places.get(frame.session)
+            self._check_room(place, size, needed)
+            if place is None:
+                place = self._places[frame.session] = _Place(CloudSession(self.engine), monotonic())
+            place.bytes, place.busy = needed, True
+            return place
 
-    def _check_room(self, place: _Place | None, size: tuple[int, int]) -> None:
+    def _check_room(self, place: _Place | None, size: tuple[int, int], needed: int) -> None:
         when = f"or wait until one has been silent for {self._idle_s:g} s"
         if place is None and len(self._places) >= self._max_sessions:
             self._refused += 1
             raise CloudFullError(
                 f"this cloud already serves {self._max_sessions} robots; raise max_sessions {when}"
             )
-        needed = session_bytes(self.engine, size)
-        held = self._held_bytes() - (place.session.bytes if place else 0)
+        held = self._held_bytes() - (place.bytes if place else 0)
         if held + needed > self._max_memory_mb * _MB:
             self._refused += 1
             raise CloudFullError(
@@ -189,12 +211,13 @@ class CloudService:
             )
 
     def _held_bytes(self) -> int:
-        return sum(place.session.bytes for place in self._places.values())
+        return sum(place.bytes for place in self._places.values())
 
     def _release(self, name: str, place: _Place) -> None:
         """Let a place wait for the next frame; one that never got a frame is given up."""
         with self._lock:
-            place.last_used_s = monotonic()
+            place.last_used_s, place.busy = monotonic(), False
+            place.bytes = place.session.bytes
             self._places.move_to_end(name)
             if place.session.size is None:
                 del self._places[name]

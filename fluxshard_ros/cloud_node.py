@@ -125,7 +125,7 @@ class CloudNode(LifecycleNode):
     ) -> InferenceServer | DdsService:
         if values["transport"] == "dds":
             self.get_logger().info("serving robots over DDS")
-            return DdsService(self, service.handle, service.serve)
+            return DdsService(self, service.handle, service.serve, service.cores.lanes)
         security = ServerSecurity.of_paths(
             values["tls_cert"], values["tls_key"], values["tls_ca"], values["require_client_cert"]
         )
@@ -133,7 +133,7 @@ class CloudNode(LifecycleNode):
             service.handle,
             values["bind_host"],
             values["port"],
-            self._limits(values),
+            self._limits(values, service.cores.lanes),
             security,
             serve=service.serve,
         )
@@ -142,9 +142,11 @@ class CloudNode(LifecycleNode):
         return server
 
     @staticmethod
-    def _limits(values: Mapping[str, Any]) -> ServerConfig:
+    def _limits(values: Mapping[str, Any], lanes: int) -> ServerConfig:
         return ServerConfig(
-            max_connections=values["max_sessions"], session_idle_s=values["idle_timeout"]
+            max_connections=values["max_sessions"],
+            session_idle_s=values["idle_timeout"],
+            lanes=lanes,
         )
 
     def _say_status(self) -> None:

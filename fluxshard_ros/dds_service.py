@@ -19,13 +19,15 @@ _LOG_PERIOD_S = 5.0
 
 
 class DdsService:
-    """Answers every shard frame of the topic on a thread of its own."""
+    """Answers every shard frame of the topic on threads of its own."""
 
-    def __init__(self, node: Node, handler: Handler, serve: BatchHandler | None = None) -> None:
-        """``handler`` and ``serve`` are those of an ``InferenceServer``."""
+    def __init__(
+        self, node: Node, handler: Handler, serve: BatchHandler | None = None, lanes: int = 1
+    ) -> None:
+        """``handler``, ``serve`` and ``lanes`` are those of an ``InferenceServer``."""
         self._node = node
         self._closed = False
-        self._worker = InferenceWorker(handler, _MAX_WAITING, serve=serve)
+        self._worker = InferenceWorker(handler, _MAX_WAITING, serve=serve, lanes=lanes)
         self._publisher = node.create_publisher(InferenceResultMsg, RESULT_TOPIC, SHARDS)
         self._worker.start()
         self._subscription = node.create_subscription(

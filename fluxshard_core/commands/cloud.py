@@ -64,6 +64,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Robots whose waiting frames share one pass over the network.",
 )
 @click.option(
+    "--lanes",
+    type=click.IntRange(1, 64),
+    help="Frames computed at a time, of different robots; default as many as there are threads, "
+    "at most 4.",
+)
+@click.option(
     "--idle-timeout",
     type=click.FloatRange(1.0, 86400.0),
     default=IDLE_S,
@@ -130,6 +136,7 @@ def command(**options: Any) -> None:
         session_idle_s=options["idle_timeout"],
         drain_timeout_s=options["drain_timeout"],
         max_batch=options["max_batch"],
+        lanes=options["lanes"] or service.cores.lanes,
     )
     server = InferenceServer(
         service.handle,

@@ -69,7 +69,8 @@ class Dispatcher:
     """Expects of each side what ``model`` says of the frame's workload; tries a side of which it
     knows nothing, and now and then the slower one. Time is passed in, nothing is measured here.
 
-    Per frame: ``decide``, then ``record`` what the chosen side took, if it did.
+    Per frame: ``decide``, then ``record`` what the chosen side took, if it did. To find out what a
+    frame asks of the side that rests takes time; ``stay`` says without it where that is clear.
     """
 
     def __init__(self, model: LatencyModel, config: DispatcherConfig | None = None) -> None:
@@ -80,20 +81,45 @@ class Dispatcher:
         self._last: Path | None = None
         self._probe_budget_ms = 0.0
         self._probing_ms: float | None = None  # expected of the side not probed
+        self._hoped_ms = 0.0  # what looking at the other side might have saved since the last look
+        self._unseen = 0  # frames since then
+
+    @property
+    def side(self) -> Path | None:
+        """The side that frames go to, probes apart; None before the first."""
+        return self._last
+
+    def stay(self, now_s: float, least: Workload, look_ms: float) -> Decision | None:
+        """Keep to ``side`` where it would not pay to find out what the other one is asked.
+
+        ``least`` is what the frame asks of ``side``, and of the other the least it could: what
+        one that had missed nothing is asked. Finding out takes ``look_ms``. None: it is due,
+        because the other might be sooner by as much in the frames since it was found out last, or
+        is to be measured, or nothing is known of it; then ``decide``.
+        """
+        edge_ms, cloud_ms = self._model.edge_ms(least), self._model.cloud_ms(least, now_s)
+        if self._last is None or edge_ms is None or cloud_ms is None:
+            return None
+        other: Path = "edge" if self._last == "cloud" else "cloud"
+        cost = self._weighed(edge_ms, self._hopeful(now_s, least, cloud_ms))
+        self._hoped_ms += max(0.0, cost[self._last] - cost[other])
+        self._unseen += 1
+        rested = self._unseen >= self._config.probe_after  # what it is asked may be too dear
+        if self._hoped_ms > look_ms or (rested and self._probe_due(other, edge_ms, cloud_ms)):
+            return None
+        self._begin(least, self._last, "")
+        reason = "expected sooner" if cost[self._last] <= cost[other] else "not worth a look"
+        return Decision(self._last, edge_ms, cloud_ms, reason)
 
     def decide(self, now_s: float, work: Workload, *, reachable: bool = True) -> Decision:
         """Choose a side for the next frame, which asks ``work`` of either; ``now_s`` is any
         monotonic clock in seconds, ``reachable`` whether the cloud can be asked."""
-        self._work = work
         edge_ms, cloud_ms = self._model.edge_ms(work), self._model.cloud_ms(work, now_s)
+        self._work, self._hoped_ms, self._unseen = work, 0.0, 0
         path, reason = self._choose(now_s, edge_ms, cloud_ms, reachable)
-        for side in self._age:
-            self._age[side] += 1
-        self._probing_ms = None
+        self._begin(work, path, reason)
         if reason == _PROBE:
             self._probing_ms = edge_ms if path == "cloud" else cloud_ms
-        else:
-            self._last = path
         return Decision(path, edge_ms, cloud_ms, reason)
 
     def record(
@@ -132,6 +158,14 @@ class Dispatcher:
             work = work if tx_bytes is None else replace(work, tx_bytes=tx_bytes)
             self._model.cloud_took(work, latency_ms, compute_ms, link_ms, now_s)
 
+    def _begin(self, work: Workload, path: Path, reason: str) -> None:
+        """Remember what is going to run where."""
+        self._work, self._probing_ms = work, None
+        for side in self._age:
+            self._age[side] += 1
+        if reason != _PROBE:
+            self._last = path
+
     def _done(self, path: Path, ratio: float | None, dense: bool | None) -> Workload:
         """Return the workload as it was really done."""
         known = {f"{path}_ratio": ratio, f"{path}_dense": dense}
@@ -147,32 +181,42 @@ class Dispatcher:
             return "edge", "not measured yet"
         if cloud_ms is None:
             return "cloud", "not measured yet"
-        # A link is measured by using it: worth a frame wherever a fast one would win.
-        hoped_ms = self._model.cloud_ms(self._work, now_s, hopeful=True)
-        best, reason = self._better(now_s, edge_ms, cloud_ms if hoped_ms is None else hoped_ms)
+        best, reason = self._better(now_s, edge_ms, self._hopeful(now_s, self._work, cloud_ms))
         other: Path = "edge" if best == "cloud" else "cloud"
-        # However slow the other side is, probing never costs more than its share.
+        return (other, _PROBE) if self._probe_due(other, edge_ms, cloud_ms) else (best, reason)
+
+    def _hopeful(self, now_s: float, work: Workload, cloud_ms: float) -> float:
+        """A link is measured by using it: worth a frame wherever a fast one would win."""
+        hoped_ms = self._model.cloud_ms(work, now_s, hopeful=True)
+        return cloud_ms if hoped_ms is None else hoped_ms
+
+    def _probe_due(self, other: Path, edge_ms: float, cloud_ms: float) -> bool:
+        """However slow the other side is, probing never costs more than its share."""
         rested = self._age[other] >= self._config.probe_after
-        if rested and self._probe_budget_ms >= abs(edge_ms - cloud_ms):
-            return other, _PROBE
-        return best, reason
+        return rested and self._probe_budget_ms >= abs(edge_ms - cloud_ms)
 
     def _better(self, now_s: float, edge_ms: float, cloud_ms: float) -> tuple[Path, str]:
-        """Weigh both with the margins for the preferred side and for the one that ran last."""
+        """Return the side to prefer with all margins, and why."""
         cost: dict[Path, float] = {"edge": edge_ms, "cloud": cloud_ms}
         if self._last is not None:
             rested: Path = "cloud" if self._last == "edge" else "edge"
             cost[rested] = self._spread(now_s, rested, cost[rested])
         sooner: Path = "cloud" if cost["cloud"] <= cost["edge"] else "edge"
-        disliked: Path = "edge" if self._config.prefer == "cloud" else "cloud"
-        cost[disliked] *= 1 + self._config.epsilon
-        if self._last is not None:
-            cost["cloud" if self._last == "edge" else "edge"] *= 1 + self._config.hysteresis
+        weighed = self._weighed(cost["edge"], cost["cloud"])
         favoured = self._config.prefer
-        best: Path = favoured if cost[favoured] <= cost[disliked] else disliked
+        disliked: Path = "edge" if favoured == "cloud" else "cloud"
+        best: Path = favoured if weighed[favoured] <= weighed[disliked] else disliked
         if best == sooner:
             return best, "expected sooner"
         return best, "not worth a change of sides" if best == self._last else "within epsilon"
+
+    def _weighed(self, edge_ms: float, cloud_ms: float) -> dict[Path, float]:
+        """Return both with the margins against the side less liked and the one that rested."""
+        cost: dict[Path, float] = {"edge": edge_ms, "cloud": cloud_ms}
+        cost["edge" if self._config.prefer == "cloud" else "cloud"] *= 1 + self._config.epsilon
+        if self._last is not None:
+            cost["cloud" if self._last == "edge" else "edge"] *= 1 + self._config.hysteresis
+        return cost
 
     def _spread(self, now_s: float, rested: Path, frame_ms: float) -> float:
         """Return a frame's cost on a side that rested, were it to go on there."""

@@ -1,4 +1,4 @@
-"""One thread that runs the model, and the short queue in front of it."""
+"""The lanes that run the model, a thread each, and the short queue in front of them."""
 
 from __future__ import annotations
 
@@ -39,10 +39,13 @@ class InferenceWorker:
     Each session of an owner (a connection) has one place in the queue: a newer frame takes the
     place of one that still waits, so sessions are served in turn and none waits behind another's
     backlog. Background work has a place of its own, and only comes before frames that build on it.
-    ``deliver`` is called on the inference thread or on the submitter's.
+    ``deliver`` is called on a lane or on the submitter's thread.
 
     With ``serve`` a turn takes up to ``max_batch`` frames, those that wait longest, but only one
     whole frame: a robot that sends few blocks waits for one whole frame of others at most.
+
+    Each of ``lanes`` takes a turn of its own, as soon as it has nothing to do, and no more than
+    its share of what waits. One session's frames are never in two lanes at once.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class InferenceWorker:
         *,
         serve: BatchHandler | None = None,
         max_batch: int = MAX_BATCH,
+        lanes: int = 1,
     ) -> None:
         self._handler = handler
         self._serve = serve
@@ -59,13 +63,17 @@ class InferenceWorker:
         self._max_batch = max_batch if serve is not None else 1
         self._waiting: dict[_Key, _Job] = {}
         self._changed = threading.Condition()
-        self._busy = False
+        self._running: set[str] = set()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="fluxshard-inference", daemon=True)
+        self._lanes = [
+            threading.Thread(target=self._run, name=f"fluxshard-inference-{lane}", daemon=True)
+            for lane in range(lanes)
+        ]
 
     def start(self) -> None:
-        """Start the inference thread."""
-        self._thread.start()
+        """Start the lanes."""
+        for lane in self._lanes:
+            lane.start()
 
     def submit(self, owner: Hashable, frame: ShardFrame, deliver: Deliver) -> None:
         """Queue a frame; what cannot be queued, or is replaced, is answered with an error."""
@@ -94,53 +102,62 @@ class InferenceWorker:
             self._changed.notify_all()
 
     def drain(self, timeout_s: float) -> bool:
-        """Refuse new frames, finish those accepted, and end the thread.
+        """Refuse new frames, finish those accepted, and end the lanes.
 
         Return False if that took longer than ``timeout_s``: what waits is then answered with an
-        error, and the thread ends when the handler returns.
+        error, and a lane ends when the handler returns.
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout_s)
+            self._changed.wait_for(lambda: not self._waiting and not self._running, timeout_s)
             left = list(self._waiting.values())
             self._waiting.clear()
+            self._changed.notify_all()
         for job in left:
             _deliver(job, InferenceResult.failure(job.frame, "the server is stopping"))
-        self._thread.join(max(0.0, deadline - time.monotonic()))
-        return not self._thread.is_alive() and not left
+        for lane in self._lanes:
+            lane.join(max(0.0, deadline - time.monotonic()))
+        return not any(lane.is_alive() for lane in self._lanes) and not left
 
     def _run(self) -> None:
         while (jobs := self._next()) is not None:
             self._answer(jobs)
             with self._changed:
-                self._busy = False
+                self._running -= {job.frame.session for job in jobs}
                 self._changed.notify_all()
 
     def _next(self) -> list[_Job] | None:
         """Wait for frames and take those of one turn; none after a while, None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._stopping, _IDLE_CALL_S)
-            if not self._waiting:
-                return None if self._stopping else []
-            self._busy = True
-            return [self._waiting.pop(key) for key in self._turn()]
+            self._changed.wait_for(
+                lambda: self._due() or (self._stopping and not self._waiting), _IDLE_CALL_S
+            )
+            if self._stopping and not self._waiting:
+                return None
+            jobs = [self._waiting.pop(key) for key in self._turn()]
+            self._running |= {job.frame.session for job in jobs}
+            return jobs
 
     def _turn(self) -> list[_Key]:
         chosen: list[_Key] = []
         whole_taken = False
-        for key, job in self._due():
+        due = self._due()
+        most = min(self._max_batch, -(-len(due) // len(self._lanes)))
+        for key, job in due:
             whole = _is_whole(job.frame)
-            if len(chosen) < self._max_batch and not (whole and whole_taken):
+            if len(chosen) < most and not (whole and whole_taken):
                 chosen.append(key)
                 whole_taken |= whole
         return chosen
 
-    def _due(self) -> Iterable[tuple[_Key, _Job]]:
-        """What waits, in order; background work only if its robot waits for more, or none does."""
-        urgent = {key[:2] for key in self._waiting if not key[2]}
-        return [item for item in self._waiting.items() if not urgent or item[0][:2] in urgent]
+    def _due(self) -> list[tuple[_Key, _Job]]:
+        """What waits and is in no lane, in order; background work only if its robot waits for
+        more, or none does."""
+        free = [item for item in self._waiting.items() if item[0][1] not in self._running]
+        urgent = {key[:2] for key, _ in free if not key[2]}
+        return [item for item in free if not urgent or item[0][:2] in urgent]
 
     def _answer(self, jobs: list[_Job]) -> None:
         """Deliver an answer to every job, and make a failure one of those it left unanswered."""

@@ -30,7 +30,7 @@ class BindError(FluxShardError):
 
 
 class InferenceServer:
-    """Runs ``handler`` for every frame that arrives, one at a time on one thread, or ``serve`` for
+    """Runs ``handler`` for every frame that arrives, one at a time in each lane, or ``serve`` for
     all that wait.
 
     The handler gets a ``ShardFrame`` and returns the ``InferenceResult`` of the same session,
@@ -62,7 +62,11 @@ class InferenceServer:
         self._port = port
         self._config = config or ServerConfig()
         self._worker = InferenceWorker(
-            handler, self._config.max_waiting, serve=serve, max_batch=self._config.max_batch
+            handler,
+            self._config.max_waiting,
+            serve=serve,
+            max_batch=self._config.max_batch,
+            lanes=self._config.lanes,
         )
         self._peers = Peers(self._config)
         self._token = security.token if security else None

@@ -12,9 +12,9 @@ from fluxshard_core.offload.inference_worker import MAX_BATCH
 class ServerConfig:
     """``max_connections`` robots are served at once. ``max_in_flight`` frames of one connection
     are accepted before the server stops reading from it; ``max_waiting`` frames of all of them
-    wait for the model, which takes up to ``max_batch`` at once. A frame that has begun must be
-    complete, and a result must be read, within ``peer_timeout_s``; a peer that sends nothing for
-    ``idle_timeout_s`` is let go.
+    wait for the model, whose ``lanes`` each take up to ``max_batch`` at once. A frame that has
+    begun must be complete, and a result must be read, within ``peer_timeout_s``; a peer that sends
+    nothing for ``idle_timeout_s`` is let go.
 
     A stranger must have shown who it is within ``handshake_timeout_s``; of more than
     ``max_handshakes`` strangers the one that has taken longest goes.
@@ -30,6 +30,7 @@ class ServerConfig:
     max_in_flight: int = 4
     max_waiting: int = 64
     max_batch: int = MAX_BATCH
+    lanes: int = 1
     peer_timeout_s: float = 10.0
     idle_timeout_s: float = 300.0
     handshake_timeout_s: float = 5.0

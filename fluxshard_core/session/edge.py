@@ -32,6 +32,7 @@ from fluxshard_core.session.engine import Engine
 from fluxshard_core.session.link import CloudLink
 from fluxshard_core.session.robot_state import RobotState
 from fluxshard_core.session.whole_frames import SOONER_WHOLE, WholeFrames
+from fluxshard_core.threads import compute_threads, computing
 from fluxshard_core.timing import StageTimer
 
 UInt8 = npt.NDArray[np.uint8]
@@ -78,6 +79,10 @@ class EdgeSession(Closing):
 
     def process(self, frame: Frame) -> FrameResult:
         """Infer one frame; always returns a result, made on the edge when the cloud fails."""
+        with computing(compute_threads()):
+            return self._process(frame)
+
+    def _process(self, frame: Frame) -> FrameResult:
         timer = StageTimer()
         work = self._background.preempt() if self._background else BackgroundWork()
         number, self._number = self._number, self._number + 1
@@ -116,7 +121,8 @@ class EdgeSession(Closing):
         it asks between any two operators and while it waits, or when nothing is left to do.
         """
         if self._background is not None:
-            self._background.work(arrived, self.config)
+            with computing(compute_threads()):
+                self._background.work(arrived, self.config)
 
     def reset(self) -> None:
         """Forget everything learned from earlier frames; the next one starts a new epoch."""
@@ -161,17 +167,30 @@ class EdgeSession(Closing):
 
     def _decide(self, image: UInt8) -> Decision:
         if self.config.path == "auto" and self._link is not None:
-            reachable = self._link.available
-            return self._dispatcher.decide(monotonic(), self._workload(image), reachable=reachable)
+            return self._dispatch(image)
         side: Side = "cloud" if self.config.path == "cloud" else "edge"
         return Decision(side, None, None, "configured")
 
-    def _workload(self, image: UInt8) -> Workload:
-        """Return what the frame would ask of either side."""
+    def _dispatch(self, image: UInt8) -> Decision:
+        """Choose the sooner side; look at the one that rests only where it may matter."""
         assert self._link is not None
         assert self._state is not None
+        reachable = self._link.available
+        if side := self._dispatcher.side if reachable else "edge":
+            start = perf_counter()
+            same = self._state.propose(side, image, self._reuse)
+            look_ms, least = (perf_counter() - start) * 1e3, self._workload(same, same)
+            if not reachable:
+                return self._dispatcher.decide(monotonic(), least, reachable=False)
+            if stays := self._dispatcher.stay(monotonic(), least, look_ms):
+                return stays
         edge = self._state.propose("edge", image, self._reuse)
         cloud = self._state.propose("cloud", image, self._reuse)
+        return self._dispatcher.decide(monotonic(), self._workload(edge, cloud))
+
+    def _workload(self, edge: Proposal, cloud: Proposal) -> Workload:
+        """Return what these proposals would ask of either side."""
+        assert self._link is not None
         blocks = int(np.count_nonzero(cloud.critical))
         return Workload(
             edge.schedule.compute_ratio,

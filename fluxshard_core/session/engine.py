@@ -19,7 +19,7 @@ MAX_SIZES = 8
 class Engine:
     """A detector, its plans by input size, and the backend that knows its convolutions.
 
-    Whatever it makes runs on one thread at a time. Executors of one size share their weights; of
+    Executors run on any thread, each on one at a time. Those of one size share their weights; of
     more than ``MAX_SIZES`` sizes the one asked for longest ago is prepared again when needed.
     """
 

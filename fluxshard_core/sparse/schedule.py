@@ -17,6 +17,7 @@ from fluxshard_core.sparse.active import Blocks, Bool, requested_tiles, with_los
 from fluxshard_core.sparse.nodes import CacheNeed, DenseIsland
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.tiles import tile_grids
+from fluxshard_core.threads import compute_threads
 
 # Executed share of the dense multiply-accumulates above which a dense run is the faster one.
 CROSSING = 0.8
@@ -67,6 +68,8 @@ class BlockScheduler:
         self._carry_residual = carry_residual
         self._remap = FeatureRemap(_moving_levels(plan))
         self._level_cost, self._fixed_cost = _costs(plan)
+        self.dense_cost = self._fixed_cost + sum(self._level_cost.values())
+        """Multiply-accumulates of a frame computed whole."""
 
     def reset(self) -> None:
         """All cached cells are where they belong: a dense run, or none yet."""
@@ -78,7 +81,7 @@ class BlockScheduler:
 
     def follow(self, motion: MotionField) -> dict[Level, LevelMotion]:
         """Return where every level's cached cells are, ``motion`` counted since the last run."""
-        return self._remap.follow(motion)
+        return self._remap.follow(motion, compute_threads())
 
     def next(self, motion: MotionField, blocks: Blocks) -> Schedule:
         """Return what a frame with ``motion`` since the last one and critical ``blocks`` does."""
@@ -122,7 +125,7 @@ class BlockScheduler:
             rows, cols = grid.tile_shape
             cells = grid.batch(int(np.count_nonzero(active[level]))) * rows * cols
             spent += cost * cells / (level.height * level.width)
-        return spent / max(1, self._fixed_cost + sum(self._level_cost.values()))
+        return spent / max(1, self.dense_cost)
 
 
 def _moving_levels(plan: Plan) -> set[Level]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
 
 
-class Scratch:
-    """Memory for one short-lived tensor at a time."""
+class Scratch(threading.local):
+    """Memory for one short-lived tensor at a time, another one on every thread."""
 
     def __init__(self) -> None:
         self._bytes = torch.empty(0, dtype=torch.uint8)
@@ -14,7 +16,7 @@ class Scratch:
 
     @property
     def bytes(self) -> int:
-        """Memory held."""
+        """Memory held for this thread."""
         return self._bytes.numel()
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:

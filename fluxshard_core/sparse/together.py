@@ -21,6 +21,13 @@ class Job:
     frame: torch.Tensor
     schedule: Schedule
 
+    @property
+    def multiply_accumulates(self) -> float:
+        """What it will take, about."""
+        whole = self.executor.runs_whole(self.schedule)
+        ratio = 1.0 if whole else self.schedule.compute_ratio
+        return ratio * self.executor.scheduler.dense_cost
+
 
 @torch.inference_mode()
 def run_together(jobs: Sequence[Job]) -> list[FrameRun]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from fluxshard_core.motion.field import MotionField
 from fluxshard_core.offload import shard_codec
 from fluxshard_core.offload.client import TcpTransport
 from fluxshard_core.offload.client_config import ClientConfig
+from fluxshard_core.offload.inference_worker import InferenceWorker
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.offload.server import InferenceServer
 from fluxshard_core.session import EdgeSession, Engine, SessionConfig
@@ -95,6 +97,51 @@ def test_robots_served_together_get_what_each_would_get_alone(engine: Engine) ->
             assert len(result.detections) > 0
     assert together.status.frames == alone.status.frames == 16
     assert together.status.passes == 4 + 3 * 2, "three share a pass, the fourth runs whole"
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_robots_served_in_lanes_get_bit_for_bit_what_each_would_get_alone(
+    engine: Engine, threads: int
+) -> None:
+    torch.set_num_threads(threads)
+    laned, alone = CloudService(engine), CloudService(engine)
+    torch.set_num_threads(1)
+    worker = InferenceWorker(laned.handle, 64, serve=laned.serve, lanes=3)
+    answers: dict[tuple[str, int], InferenceResult] = {}
+    rounds = threading.Semaphore(0)
+
+    def deliver(result: InferenceResult) -> None:
+        answers[result.session, result.number] = result
+        rounds.release()
+
+    frames: list[ShardFrame] = []
+    worker.start()
+    for number in range(6):
+        for index, robot in enumerate("abcdef"):
+            whole = number == 0 or index == number
+            critical = None if whole else some_blocks(10 * number + index)
+            frames.append(request(engine, robot, number, critical))
+            worker.submit(robot, frames[-1], deliver)
+        assert all(rounds.acquire(timeout=20.0) for _ in "abcdef")
+    assert worker.drain(5.0)
+    for frame in frames:
+        got, expected = answers[frame.session, frame.number], alone.handle(frame)
+        assert (got.error, got.checksum) == ("", expected.checksum)
+        for name in ("boxes", "scores", "class_ids"):
+            ours, theirs = getattr(got.detections, name), getattr(expected.detections, name)
+            np.testing.assert_array_equal(ours, theirs)
+    assert laned.status.frames == len(frames)
+
+
+def test_a_robot_whose_frame_is_being_served_is_not_silent(engine: Engine) -> None:
+    service = CloudService(engine, idle_s=0.05)
+    service.handle(request(engine, "a", 0))
+    serving = service.serve([request(engine, "a", 1), request(engine, "b", 1)])
+    next(serving)
+    time.sleep(0.1)
+    assert list(service.serve([])) == []
+    assert service.status.evicted == 0
+    assert [answer.error for _, answer in serving] == [""]
 
 
 def test_the_whole_frame_of_one_robot_keeps_no_other_waiting(engine: Engine) -> None:

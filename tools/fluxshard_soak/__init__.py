@@ -1,1 +1,1 @@
-"""Many robots on one cloud process for minutes: leaks, fairness, and what sharing passes gains."""
+"""Many robots on one cloud process for minutes: leaks, fairness, and what lanes gain."""

@@ -77,7 +77,7 @@ def main() -> int:
     )
     cloud_arguments = [
         *("-c", _FLUXSHARD, "cloud", "--model", options.model, *weights),
-        *("--port", "0", "--threads", "1", "--json", "--status-every", "5"),
+        *("--port", "0", "--json", "--status-every", "5"),
         *("--size", f"{size[0]}x{size[1]}"),
     ]
     with running(*cloud_arguments) as cloud:

@@ -62,7 +62,7 @@ class Soak:
             f"memory grows by {self.leak_mb_per_minute:.2f} MB a minute": (
                 self.leak_mb_per_minute <= LEAK_MB_PER_MINUTE
             ),
-            f"sharing passes gains {self.throughput.gain:.2f}": self.throughput.gain >= GAIN,
+            f"serving together gains {self.throughput.gain:.2f}": self.throughput.gain >= GAIN,
             "frames fell back to the edge": not any(row.fallbacks for row in self.robots),
         }
         return [text for text, kept in checks.items() if not kept]
@@ -93,7 +93,7 @@ class Soak:
             f"cloud memory {first:.0f} -> {last:.0f} MB, {self.leak_mb_per_minute:+.2f} MB a "
             f"minute; sessions {self.session_mb:.0f} MB",
             f"{speed.robots} robots at compute ratio {speed.compute_ratio:.3f}: "
-            f"{speed.together_fps:.1f} frames a second together, {speed.one_by_one_fps:.1f} one by "
-            f"one, gain {speed.gain:.2f}",
+            f"{speed.together_fps:.1f} frames a second together, one by one {speed.worth_fps:.1f}, "
+            f"on all cores {speed.all_cores_fps:.1f}, gain {speed.gain:.2f}",
             *(f"NOT KEPT: {text}" for text in self.broken),
         ]

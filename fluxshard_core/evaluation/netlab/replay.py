@@ -17,6 +17,7 @@ from fluxshard_core.evaluation.netlab.methods import Runner, Specification
 from fluxshard_core.frame import Frame
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload.client import TcpTransport
+from fluxshard_core.offload.dispatcher import Decision
 from fluxshard_core.offload.security import ClientSecurity
 from fluxshard_core.session import Engine
 
@@ -84,12 +85,25 @@ def run(replay: Replay) -> Iterator[dict[str, object]]:
                 "number": number,
                 "counted": number >= replay.warm_up,
                 "ms": (time.perf_counter() - started) * 1e3,
+                "at": started,
                 "path": result.path,
+                "realised_ms": result.realised_ms,
+                **_decision(result.decision),
                 "tx_bytes": result.tx_bytes,
                 "compute_ratio": result.compute_ratio,
                 "background_bytes": result.background.tx_bytes,
                 "fallback": result.fallback_reason,
             }
+
+
+def _decision(decision: Decision | None) -> dict[str, object]:
+    if decision is None:
+        return {}
+    return {
+        "edge_ms": decision.edge_ms,
+        "cloud_ms": decision.cloud_ms,
+        "reason": decision.reason,
+    }
 
 
 def _paced(frames: Sequence[Frame], fps: float, runner: Runner) -> Iterator[Frame]:

@@ -9,8 +9,8 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 
 from fluxshard_core.evaluation.netlab.link import CLOUD_ADDRESS, NetlabError, ShapedLink
 from fluxshard_core.evaluation.netlab.methods import Specification
+from fluxshard_core.evaluation.netlab.processor import ProcessorShare
 from fluxshard_core.evaluation.netlab.rates import Rate
 from fluxshard_core.evaluation.netlab.replay import Replay
 from fluxshard_core.offload.certificates import Authority
@@ -32,11 +33,15 @@ _FLUXSHARD = "from fluxshard_core.cli import main; main()"
 
 @dataclass(frozen=True)
 class Row:
-    """One method over one rate; milliseconds from frame in to result out, warm-up left out."""
+    """One method over one rate; milliseconds from frame in to result out, warm-up left out.
+
+    ``lines`` is what the edge said of every frame.
+    """
 
     rate: str
     method: str
     frames: int
+    mean_ms: float
     p50_ms: float
     p95_ms: float
     p99_ms: float
@@ -44,6 +49,7 @@ class Row:
     on_cloud: float
     compute_ratio: float
     fallbacks: int
+    lines: Sequence[dict[str, Any]] = field(repr=False, default=())
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,10 @@ def run_lab(
     cloud: Cloud,
     *,
     delay_ms: float = 0.0,
+    edge_share: float = 1.0,
 ) -> Iterator[Row]:
-    """Yield a row as soon as a method has run over a rate, each in an edge process of its own.
+    """Yield a row as soon as a method has run over a rate, each in an edge process of its own,
+    on ``edge_share`` of a core's time once it has started up.
 
     Whatever ends the loop, no process, namespace or key is left behind.
 
@@ -92,21 +100,37 @@ def run_lab(
                 # A robot of its own, because one robot has few sessions at the same time.
                 robot = f"netlab-{number}"
                 authority.robot(robot, _DAYS).write(keys, robot)
-                yield _run_one(link, rate, method, _with_keys(replay, keys, robot))
+                order = replace(_with_keys(replay, keys, robot), method=method.text)
+                yield _row(rate, method, _run_one(link, rate, order, edge_share))
 
 
-def _run_one(link: ShapedLink, rate: Rate, method: Specification, replay: Replay) -> Row:
+def _run_one(
+    link: ShapedLink, rate: Rate, replay: Replay, edge_share: float
+) -> list[dict[str, Any]]:
+    """Return what the edge said of every frame. The rate begins to change after the warm-up."""
     edge = link.inside(link.edge, sys.executable, "-m", "fluxshard_core.evaluation.netlab.replay")
-    order = replace(replay, method=method.text).to_json()
-    with rate.replayed(link.shape), _process(edge, order) as robot:
+    lines: list[dict[str, Any]] = []
+    with ExitStack() as running:
+        processor = None
+        if edge_share < 1:
+            processor = running.enter_context(ProcessorShare(edge_share))
+            edge = processor.inside(*edge)
+        link.shape(rate.steps[0].mbit)
+        robot = running.enter_context(_process(edge, replay.to_json()))
         assert robot.stdout is not None
-        lines = [json.loads(line) for line in robot.stdout]
+        for text in robot.stdout:
+            lines.append(json.loads(text))
+            if processor and len(lines) == 1:
+                processor.limit()
+            if len(lines) == max(1, replay.warm_up):
+                running.enter_context(rate.replayed(link.shape))
         if robot.wait():
-            raise NetlabError(f"the edge running {method.text} failed; its message is above")
-    return _row(rate, method, [line for line in lines if line["counted"]])
+            raise NetlabError(f"the edge running {replay.method} failed; its message is above")
+    return lines
 
 
-def _row(rate: Rate, method: Specification, lines: Sequence[dict[str, Any]]) -> Row:
+def _row(rate: Rate, method: Specification, said: Sequence[dict[str, Any]]) -> Row:
+    lines = [line for line in said if line["counted"]]
     if not lines:
         raise NetlabError("no frame was left after the warm-up: give more frames")
     times = np.array([line["ms"] for line in lines])
@@ -115,6 +139,7 @@ def _row(rate: Rate, method: Specification, lines: Sequence[dict[str, Any]]) -> 
         rate.name,
         method.text,
         len(lines),
+        float(np.mean(times)),
         p50,
         p95,
         p99,
@@ -122,6 +147,7 @@ def _row(rate: Rate, method: Specification, lines: Sequence[dict[str, Any]]) -> 
         float(np.mean([line["path"] == "cloud" for line in lines])),
         float(np.mean([line["compute_ratio"] for line in lines])),
         sum(bool(line["fallback"]) for line in lines),
+        said,
     )
 
 

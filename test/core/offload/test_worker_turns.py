@@ -104,6 +104,34 @@ def test_a_turn_has_room_for_one_whole_frame_and_those_with_few_blocks_go_past(
     assert gate.turns == [["first"], ["heavy", "light"], ["heavier"]]
 
 
+def test_lanes_share_what_waits_and_no_session_is_in_two_of_them(
+    gate: Gate, make_frame: Callable[..., ShardFrame]
+) -> None:
+    lanes = InferenceWorker(gate.handle, max_waiting=16, serve=gate.serve, max_batch=8, lanes=2)
+    answers: list[str] = []
+
+    def send(session: str, number: int, owner: str = "peer") -> None:
+        lanes.submit(
+            owner, make_frame(number, session=session), lambda result: answers.append(result.error)
+        )
+
+    lanes.start()
+    send("a", 1)
+    assert gate.begun.acquire(timeout=5.0)
+    send("a", 2, owner="reconnected")
+    assert not gate.begun.acquire(timeout=0.1), "another frame of it is being served"
+    for session in "bcd":
+        send(session, 1)
+    assert gate.begun.acquire(timeout=5.0)
+    gate.open.release(100)
+    assert lanes.drain(5.0)
+    assert gate.turns[0] == ["a"]
+    assert set(gate.turns[1]) <= set("bcd")
+    assert len(gate.turns[1]) <= 2, "one lane leaves the other its share"
+    assert sorted(session for turn in gate.turns for session in turn) == list("aabcd")
+    assert answers == [""] * 5
+
+
 def test_background_work_waits_for_the_frames_of_others_and_goes_before_its_own(
     gate: Gate, worker: InferenceWorker, submit: Submit, answers: list[tuple[str, str]]
 ) -> None:
