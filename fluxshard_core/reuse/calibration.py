@@ -28,11 +28,12 @@ KNOBS: Final = (
     Knob("deep_ease", (0.0, 0.03)),
     Knob("fine_ease", (0.0, 0.05)),
     Knob("still_threshold", (0.0, 0.02, 0.03)),
-    Knob("reach_threshold", (0.0, 0.04, 0.08)),
+    Knob("reach_threshold", (0.0, 0.04)),
 )
 """The input's threshold first, then one stage after the other, the cheapest to lose first. It
-stops at the default: what enters a scene is a matter of principle, not of footage. What shapes are
-kept by is missing: boxes do not show what it costs."""
+stops at the default: what enters a scene is a matter of principle, not of footage. So does
+``reach_threshold``: short footage does not show how its surroundings wear. What shapes are kept by
+is missing: boxes do not show what it costs."""
 
 
 @dataclass(frozen=True)
