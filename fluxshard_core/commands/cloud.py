@@ -67,7 +67,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--lanes",
     type=click.IntRange(1, 64),
     help="Frames computed at a time, of different robots; default as many as there are threads, "
-    "at most 4.",
+    "at most 2.",
 )
 @click.option(
     "--idle-timeout",
