@@ -20,7 +20,11 @@ setup(
         *(f"fluxshard_kernels.{name}" for name in find_packages("kernels")),
     ],
     package_dir={"fluxshard_kernels": "kernels"},
-    package_data={"fluxshard_kernels.cpu": ["*.cpp", "*.h"], "fluxshard_ros": ["*.xml"]},
+    package_data={
+        "fluxshard_core.reuse": ["profiles/*.yaml"],
+        "fluxshard_kernels.cpu": ["*.cpp", "*.h"],
+        "fluxshard_ros": ["*.xml"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

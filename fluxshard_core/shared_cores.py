@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import torch
+from fluxshard_core.threads import compute_threads, computing
 
 MAX_LANES: Final = 2
 """Much of a frame is Python, which holds the interpreter: with more frames at a time threads wait
@@ -27,7 +27,7 @@ class SharedCores:
 
     def __init__(self, worth_a_thread: int = WORTH_A_THREAD) -> None:
         """``worth_a_thread``: multiply-accumulates below which no further thread is used."""
-        self.threads = torch.get_num_threads()
+        self.threads = compute_threads()
         self._worth = max(1, worth_a_thread)
         self._lanes = 0
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class SharedCores:
         with self._lock:
             self._lanes += 1
         try:
-            with _threads(1):
+            with computing(1):
                 yield
         finally:
             with self._lock:
@@ -54,16 +54,5 @@ class SharedCores:
         """Give the calling lane as many threads as its part of the cores has and so much work
         is worth, while the block lasts."""
         part = self.threads // max(1, self._lanes)
-        with _threads(max(1, min(part, int(multiply_accumulates / self._worth)))):
+        with computing(max(1, min(part, int(multiply_accumulates / self._worth)))):
             yield
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """PyTorch keeps a count for every thread, which costs nothing to change."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

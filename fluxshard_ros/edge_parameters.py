@@ -9,7 +9,7 @@ from typing import Any
 from fluxshard_core.motion.factory import IMAGE_SOURCES
 from fluxshard_core.offload.latency_profile import LatencyProfile
 from fluxshard_core.reuse.config import ReuseConfig
-from fluxshard_core.reuse.profile import ReuseProfile
+from fluxshard_core.reuse.shipped import profile_choice
 from fluxshard_core.session import BackgroundConfig, SessionConfig
 from fluxshard_core.session.config import AUTO_CODEC, PROXY_CODECS, Profiles
 from fluxshard_ros.model_parameters import AUTOSTART, MODEL_PARAMETERS
@@ -55,7 +55,8 @@ PARAMETERS = (
     ParameterSpec(
         "reuse_profile",
         "",
-        "Reuse profile of the model (fluxshard calibrate); empty for the built-in policy",
+        "Reuse profile: empty for the one that comes with FluxShard for the model, none for the "
+        "built-in policy, or a file of fluxshard calibrate",
     ),
     ParameterSpec(
         "motion",
@@ -123,17 +124,13 @@ def session_config(values: Mapping[str, Any]) -> SessionConfig:
         values["iou"],
         values["cloud_timeout"],
         reuse=ReuseConfig() if values["reuse"] else None,
-        reuse_profile=_reuse_profile(values["reuse_profile"]),
+        reuse_profile=profile_choice(values["reuse_profile"]),
         motion=values["motion"],
         codec=values["codec"],
         profiles=_profiles(values),
         whole_if_sooner=values["whole_if_sooner"],
         background=BackgroundConfig(values["background_edge"], values["background_cloud"]),
     )
-
-
-def _reuse_profile(file: str) -> ReuseProfile | None:
-    return ReuseProfile.load(Path(file)) if file else None
 
 
 def _profiles(values: Mapping[str, Any]) -> Profiles | None:

@@ -9,6 +9,7 @@ from fluxshard_core.baselines.cost import DenseCost
 from fluxshard_core.models.detections import Detections, UInt8
 from fluxshard_core.models.detector import DEFAULT_IOU, Detector
 from fluxshard_core.models.letterbox import Letterbox
+from fluxshard_core.reuse.shipped import SHIPPED, ProfileChoice
 from fluxshard_core.session import Engine
 
 DECODE_CONFIDENCE = 0.1  # below the 0.15 that the metrics still count
@@ -20,6 +21,7 @@ class MethodContext:
 
     ``budget`` is the accuracy a calibrated method may give up, as a share of the dense one's.
     ``random_seed`` is that of the evaluated model, for methods that load another one beside it.
+    ``reuse_profile`` is what FluxShard's sessions choose their policies by.
     """
 
     detector: Detector
@@ -27,6 +29,7 @@ class MethodContext:
     iou: float = DEFAULT_IOU
     budget: float = 0.03
     random_seed: int | None = None
+    reuse_profile: ProfileChoice = SHIPPED
 
     @cached_property
     def cost(self) -> DenseCost:

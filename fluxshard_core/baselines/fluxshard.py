@@ -29,7 +29,9 @@ class FluxShard:
     ) -> None:
         """Prepare; ``codec``, its ``quality`` and the thresholds, where given, replace those of
         ``session``, whose confidences are those of ``context``."""
-        session = session or SessionConfig("cloud", codec=codec, quality=quality)
+        session = session or SessionConfig(
+            "cloud", codec=codec, quality=quality, reuse_profile=context.reuse_profile
+        )
         reuse = session.reuse
         if reuse and background_threshold is not None:
             reuse = replace(reuse, background_threshold=background_threshold)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from fluxshard_core.baselines.context import MethodContext
 from fluxshard_core.baselines.image_codecs import H264Images, ImageCodec, JpegImages, RawImages
@@ -15,11 +16,15 @@ CODECS: dict[str, Callable[..., ImageCodec]] = {
     "raw": RawImages,
     "jpeg": JpegImages,
     "h264": H264Images,
+    "h264_420": partial(H264Images, halved=True),
 }
 
 
 class FullOffload:
-    """``codec`` is ``raw``, ``jpeg`` or ``h264``; ``quality`` the JPEG quality or the CRF."""
+    """``codec`` is one of ``CODECS``; ``quality`` the JPEG quality or the CRF.
+
+    ``h264`` has chroma of full size, as the shard codec has, ``h264_420`` that of common video.
+    """
 
     def __init__(
         self, context: MethodContext, codec: str = "raw", quality: int | None = None

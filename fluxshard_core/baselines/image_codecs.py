@@ -91,12 +91,15 @@ class JpegImages:
 
 
 class H264Images:
-    """One H.264 stream without delay; ``crf`` 0 to 51, lower is better."""
+    """One H.264 stream without delay; ``crf`` 0 to 51, lower is better.
 
-    def __init__(self, crf: int = 23) -> None:
+    ``halved``: chroma has half the size.
+    """
+
+    def __init__(self, crf: int = 23, *, halved: bool = False) -> None:
         if not 0 <= crf <= 51:
             raise InputError(f"H.264 CRF is {crf}; use 0 to 51")
-        self._crf = crf
+        self._crf, self._halved = crf, halved
         self._stream: H264Stream | None = None
 
     def reset(self) -> None:
@@ -106,5 +109,6 @@ class H264Images:
     def transmit(self, image: UInt8) -> Received:
         """Return the picture a receiver of the stream shows."""
         if self._stream is None or self._stream.shape != image.shape[:2]:
-            self._stream = H264Stream(image.shape[0], image.shape[1], self._crf)
+            height, width = image.shape[:2]
+            self._stream = H264Stream(height, width, self._crf, halved=self._halved)
         return Received(*self._stream.round_trip(image))

@@ -46,7 +46,7 @@ METHODS: dict[str, Entry] = {
     ),
     "edge_only": Entry("edge_only", "every frame dense on the robot", EdgeOnly),
     "full_offload": Entry(
-        "full_offload:raw|jpeg|h264[:QUALITY]",
+        "full_offload:raw|jpeg|h264|h264_420[:QUALITY]",
         "every frame sent, dense in the cloud",
         FullOffload,
         (str, int),

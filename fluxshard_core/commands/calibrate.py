@@ -22,8 +22,9 @@ from fluxshard_core.baselines.context import MethodContext
 from fluxshard_core.baselines.fluxshard import FluxShard
 from fluxshard_core.commands.arguments import ImageSize
 from fluxshard_core.errors import InputError
+from fluxshard_core.evaluation.code_state import described, digest
+from fluxshard_core.evaluation.machine import versions
 from fluxshard_core.evaluation.metrics import score_frame
-from fluxshard_core.evaluation.runner import median_motion
 from fluxshard_core.evaluation.sequences import EvaluatedSequence, open_sequences
 from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.detector import Detector
@@ -70,14 +71,15 @@ class Sample:
         for frame in islice(sequence.source, frames):
             image, letterbox = context.detector.preprocess(frame.image)
             reference.append(context.detect(image, letterbox))
-            motion.append(median_motion(source.next(image).field))
+            motion.append(source.next(image).field.median_length())
         if len(reference) < 2:
             raise InputError(f"{sequence.path} has {len(reference)} frames; two or more are needed")
         return cls(sequence, reference, sorted(motion[1:])[len(motion[1:]) // 2])
 
     def measure(self, config: ReuseConfig, context: MethodContext) -> Measured:
         """Run a policy over the frames; the first one, dense, is not scored."""
-        method = FluxShard(context, session=SessionConfig("edge", reuse=config))
+        session = SessionConfig("edge", reuse=config, reuse_profile=None)
+        method = FluxShard(context, session=session)
         ious: list[float] = []
         alarms, executed, dense = 0, 0, 0
         frames = islice(self.sequence.source, len(self.reference))
@@ -158,8 +160,9 @@ def command(
     """Find how much may stay slightly old, for each range of scene motion, and save it.
 
     Every policy tried is kept in the profile and, as soon as it is measured, in a file beside it
-    (OUT.points.jsonl): the same command goes on where an interrupted one stopped. More sequences
-    may follow the options, so that a shell pattern can name them.
+    (OUT.points.jsonl): the same command goes on where an interrupted one stopped, unless the
+    program has changed since. More sequences may follow the options, so that a shell pattern can
+    name them.
     """
     detector = Detector.load(
         model, input_size=size, random_seed=0 if random_weights else None, threads=threads
@@ -167,7 +170,8 @@ def command(
     context = MethodContext(detector, budget=budget)
     opened = open_sequences([*paths, *more_sequences])
     points = Points(
-        out.with_name(out.name + ".points.jsonl"), [detector.model_hash, size, max_frames]
+        out.with_name(out.name + ".points.jsonl"),
+        [digest(), versions(), detector.model_hash, size, max_frames],
     )
     try:
         with _progress() as progress:
@@ -219,6 +223,7 @@ class _Calibration:
             budget=self._budget,
             seed=self._seed,
             command=shlex.join(["fluxshard", *sys.argv[1:]]),
+            code=described(),
             bins=tuple(self._bin(edge, self._samples) for edge in self._bins),
         )
 

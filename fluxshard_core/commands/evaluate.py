@@ -25,6 +25,7 @@ from fluxshard_core.evaluation.report import Report, show
 from fluxshard_core.evaluation.runner import FrameDone, evaluate
 from fluxshard_core.evaluation.sequences import EvaluatedSequence, open_sequences
 from fluxshard_core.models.detector import Detector
+from fluxshard_core.reuse.shipped import SHIPPED, profile_choice
 
 DEFAULT_METHODS = (
     "fluxshard,edge_only,full_offload:h264,coach,deltacnn,motion_deltacnn,roi,keyframe_mv:2"
@@ -78,6 +79,13 @@ class MethodList(click.ParamType[list[str]]):
     show_default=True,
     help="Accuracy that calibrated methods may give up.",
 )
+@click.option(
+    "--reuse-profile",
+    "reuse_profile",
+    default=SHIPPED,
+    show_default=True,
+    help="Profile of FluxShard's policy: the one that comes with it, `none`, or a file.",
+)
 @click.option("--ablate", is_flag=True, help="Also FluxShard without each of its parts.")
 @click.option("--max-frames", type=click.IntRange(2), help="Of each sequence; default: all.")
 @click.option("--topic", help="Image topic of the bags.")
@@ -93,6 +101,7 @@ def command(
     size: tuple[int, int] | None,
     native: bool,
     budget: float,
+    reuse_profile: str,
     ablate: bool,
     max_frames: int | None,
     topic: str | None,
@@ -111,7 +120,9 @@ def command(
         raise click.UsageError("--native and --size exclude each other")
     seed = 0 if random_weights else None
     detector = Detector.load(model, input_size=size, random_seed=seed, threads=threads)
-    context = MethodContext(detector, budget=budget, random_seed=seed)
+    context = MethodContext(
+        detector, budget=budget, random_seed=seed, reuse_profile=profile_choice(reuse_profile)
+    )
     sequences = open_sequences([*paths, *more_inputs], topic=topic)
     ready = {name: build(name, context) for name in methods}
     if ablate:

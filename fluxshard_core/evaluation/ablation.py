@@ -23,7 +23,7 @@ WITHOUT_HEAD_REACH = replace(FULL, head_reach=0)
 
 
 def _block(reuse: ReuseConfig = FULL, **session: object) -> Callable[[MethodContext], Method]:
-    configured = SessionConfig("edge", reuse=reuse, **session)  # type: ignore[arg-type]
+    configured = SessionConfig("edge", reuse=reuse, reuse_profile=None, **session)  # type: ignore[arg-type]
     return lambda context: FluxShard(context, session=configured)
 
 

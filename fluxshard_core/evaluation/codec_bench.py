@@ -33,7 +33,7 @@ _WHOLE = "whole"
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One frame as the policy saw it: the network's ``image`` ``(H, W, 3)`` uint8, the ``motion``
-    since the one before, the ``critical`` blocks ``(rows, cols)`` bool, and the ``ease`` in [0, 1]
+    since the one before, the ``critical`` blocks ``(rows, cols)`` bool, and the ``ease`` in [-1, 1]
     with which each may be coded, float32; None with none."""
 
     image: UInt8

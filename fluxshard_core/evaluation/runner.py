@@ -17,7 +17,6 @@ from fluxshard_core.evaluation.rows import Row, mean
 from fluxshard_core.evaluation.sequences import EvaluatedSequence, read_objects
 from fluxshard_core.models.detections import Detections
 from fluxshard_core.motion.encoder import EncoderMotion
-from fluxshard_core.motion.field import MotionField
 
 FrameDone = Callable[[str, str], None]
 """Called after every frame with the sequence's name and what ran (a method, or "reference")."""
@@ -110,16 +109,10 @@ def _dense_run(
         found = context.detect(image, letterbox)
         reference.found.append(found)
         reference.similarity.append(_similarity(found, sequence, frame.number))
-        reference.motion.append(median_motion(source.next(image).field))
+        reference.motion.append(source.next(image).field.median_length())
         reference.raw_bytes = image.nbytes
         frame_done(sequence.name, REFERENCE)
     return reference
-
-
-def median_motion(field_: MotionField) -> float:
-    """Return the median length of the valid vectors in pixels, 0 if there is none."""
-    lengths = np.linalg.norm(field_.pixels()[field_.valid], axis=1)
-    return float(np.median(lengths)) if len(lengths) else 0.0
 
 
 def _similarity(found: Detections, sequence: EvaluatedSequence, number: int) -> float | None:

@@ -28,8 +28,9 @@ class EncoderOptions:
     predicted vector; above 16 only umh and esa use it, and motion beyond about 40 px a frame
     needs them) and ``subme`` (1 to 11, ``None`` for the preset's) are x264's own. ``partitions``
     is which splits it tries (none, p8x8, all); ``none`` keeps one vector per 16x16 block, which
-    costs less and predicts better than merging sub-blocks afterwards. ``threads`` 0 means one
-    slice thread per core.
+    costs less and predicts better than merging sub-blocks afterwards. ``threads`` are
+    as many slices, across which no vector is predicted: a fixed number gives the same vectors on
+    every machine, 0 (one for each core) does not.
     """
 
     preset: str = "superfast"
@@ -38,7 +39,7 @@ class EncoderOptions:
     me_range: int = 16
     subme: int | None = None
     partitions: str = "none"
-    threads: int = 0
+    threads: int = 2
 
     def __post_init__(self) -> None:
         """Check what libx264 itself would let pass or explain badly."""

@@ -111,6 +111,12 @@ class MotionField:
         """Return the vectors in pixels, ``(rows, cols, 2)`` float32 ``(dx, dy)``."""
         return self.vectors.astype(np.float32) / np.float32(QUARTER_PEL)
 
+    def median_length(self) -> float:
+        """Return the median length of the valid vectors in pixels, 0 if there is none."""
+        if not self.valid.any():
+            return 0.0
+        return float(np.median(np.linalg.norm(self.pixels()[self.valid], axis=-1)))
+
     def common_shift(self) -> tuple[int, int] | None:
         """Return the one ``(dx, dy)`` in quarter pixels that every valid block shares.
 

@@ -51,11 +51,12 @@ def classify(
     critical = everywhere
     levels = {}
     trunk = sorted(filter(is_trunk, residual))
-    least = np.where(residual[trunk[-1]] == 0, np.float32(config.still_threshold), np.float32(0))
+    in_place = residual[trunk[-1]] == 0
+    least = np.where(in_place, np.float32(config.still_threshold), np.float32(0))
     for key in trunk:
         threshold = np.maximum(_threshold(key, salience.ease, config), least)
         stale = salient & ((cost > threshold) | (residual[key] > allowed))
-        critical = critical | (grown(stale, config.reach) & salient)
+        critical = critical | (_with_surroundings(stale, cost, in_place, config) & salient)
         levels[key] = critical
     heads = sorted(filter(is_head, residual))
     for key in heads:
@@ -77,6 +78,13 @@ def _threshold(stride: int, ease: Float32, config: ReuseConfig) -> Float32:
     return np.float32(config.deep_threshold) + np.float32(config.deep_ease) * ease
 
 
+def _with_surroundings(stale: Bool, cost: Float32, in_place: Bool, config: ReuseConfig) -> Bool:
+    """Add what is recomputed around the blocks ``stale``: content moved around a moved object is
+    a patchwork; content in its place is as good as it was, unless the change was large."""
+    moved = grown(stale, config.reach) & ~in_place
+    return stale | moved | grown(stale & (cost > config.reach_threshold), config.reach)
+
+
 def _near_fitting_objects(
     key: int, heads: list[int], salience: SalientBlocks, config: ReuseConfig
 ) -> Bool:
@@ -92,15 +100,15 @@ def _near_fitting_objects(
 
 
 def _shapes(salience: SalientBlocks, config: ReuseConfig) -> tuple[Bool, Bool]:
-    """Blocks covered by due objects that are sure enough for their shape to matter, and by those
-    among them that have changed their shape."""
-    covered, slipped = np.zeros((2, *salience.confidence.shape), dtype=np.bool_)
+    """Blocks that the shapes of due objects may reach that are sure enough for them to matter, and
+    those among them of objects that have changed their shape."""
+    every, slipped = np.zeros((2, *salience.confidence.shape), dtype=np.bool_)
     for region in salience.regions:
         if region.trust >= config.shape_confidence:
-            covered |= region.covered
+            every |= region.shape
             if region.slipped:
-                slipped |= region.covered
-    return covered, slipped
+                slipped |= region.shape
+    return every, slipped
 
 
 def due_ages(shape: tuple[int, ...], max_age: int) -> Int32:

@@ -30,7 +30,8 @@ class ReuseConfig:
     ``residual_share``: how far cached content on an object may lie off its place, as a share of
     the object's shorter side: what matters is the overlap that a box loses.
     ``reach``: pixels around a block recomputed on an object that are recomputed with it, whole
-    blocks: features there see the change too.
+    blocks: features there see the change too. Those whose cached content lies exactly in its place
+    are spared, unless the block changed by more than ``reach_threshold``.
 
     ``salience_threshold``: confidence from which a result, even one too weak to be published,
     keeps its surroundings fresh; without that an object whose confidence dips once is never seen
@@ -70,6 +71,7 @@ class ReuseConfig:
     still_threshold: float = 0.02
     residual_share: float = 0.05
     reach: int = 16
+    reach_threshold: float = 0.04
     salience_threshold: float = 0.1
     sure: float = 0.3
     trust_decay: float = 0.85

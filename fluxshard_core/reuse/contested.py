@@ -1,4 +1,4 @@
-"""Where a result hangs in the balance: there the pixels must be exact, elsewhere hardly."""
+"""How exact the pixels of each block must be: most where a result hangs in the balance."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from fluxshard_core.motion.field import MotionField
 from fluxshard_core.reuse.salience import (
     SAME_OBJECT_IOU,
     SalientBlocks,
-    box_points,
+    around,
     iou,
     median_step,
-    surroundings,
 )
 
 Bool = npt.NDArray[np.bool_]
@@ -23,6 +22,10 @@ DECAY, UNSEEN_DECAY = 0.97, 0.8  # of a contest, a frame: it comes back where it
 FORGOTTEN = 0.1
 MAX_UNSEEN = 32
 SAFE, LOST = 0.8, 0.3  # confidence from which no noise loses an object, up to which any may
+MOST_CARE = -0.75
+SIZE_EASE = 0.4  # for each doubling of an object's extent
+USUAL_EXTENT = 100.0  # pixels, root of the area
+AROUND = 16.0  # pixels
 AROUND_EASE = 0.5  # added beside an object
 
 
@@ -39,7 +42,7 @@ class Contests:
         self._boxes: Float32 = np.zeros((0, 4), dtype=np.float32)
         self._classes: Int32 = np.zeros(0, dtype=np.int32)
         self._contest: Float32 = np.zeros(0, dtype=np.float32)
-        self._weakness: Float32 = np.zeros(0, dtype=np.float32)
+        self._scores: Float32 = np.zeros(0, dtype=np.float32)
 
     def follow(self, motion: MotionField) -> None:
         """Move the places by one frame's motion."""
@@ -51,9 +54,7 @@ class Contests:
         """Take a frame's results, weak ones too: ``(N, 4)``, ``(N,)``, ``(N,)``.
 
         Of two overlapping results of different classes either is contested by how near their
-        scores are, wholly where another class than now was found one frame before, and every one
-        by how far its score is from ``SAFE`` towards ``LOST``. What is weaker than that matters
-        less: hardly anybody will see it.
+        scores are, and wholly where another class than now was found one frame before.
         """
         others = (iou(boxes, boxes) >= SAME_OBJECT_IOU) & (classes[:, None] != classes)
         better = np.maximum(np.maximum(scores, scores[:, None]), 1e-6)
@@ -64,9 +65,7 @@ class Contests:
         turned = (met & ~alike).any(axis=0) & ~(met & alike).any(axis=0)
         held = np.where(met, DECAY * self._contest[:, None], 0).max(axis=0, initial=0)
         kept = self._unseen(met)
-        self._weakness = np.zeros(len(boxes) + len(kept), dtype=np.float32)
-        weak = np.minimum((SAFE - scores) / (SAFE - LOST), scores / LOST)
-        self._weakness[: len(boxes)] = np.clip(weak, 0, 1)
+        self._scores = np.concatenate([scores, np.zeros(len(kept))]).astype(np.float32)
         contest = np.maximum(now, np.maximum(turned, held))
         left = UNSEEN_DECAY * self._contest[kept]
         self._contest = np.concatenate([contest, left]).astype(np.float32)
@@ -79,24 +78,37 @@ class Contests:
         most = np.argsort(-doubt, kind="stable")[:MAX_UNSEEN].astype(np.int32)
         return most[doubt[most] > FORGOTTEN]
 
-    def blocks(self, rows: int, cols: int) -> Float32:
-        """Return how contested each block is, ``(rows, cols)`` float32 in [0, 1]."""
-        doubt = np.zeros((rows, cols), dtype=np.float32)
-        each = np.maximum(self._contest, self._weakness)
-        for index in np.flatnonzero(each > FORGOTTEN):
-            here = surroundings(box_points(self._boxes[index]), 0, rows, cols)
-            doubt[here] = np.maximum(doubt[here], each[index])
-        return doubt
+    def ease(self, rows: int, cols: int) -> Float32:
+        """Return how little care each block needs, ``(rows, cols)`` float32 in [-0.75, 1].
+
+        On each object it is what the one needing most care asks for, ``AROUND_EASE`` more beside
+        it, 1 where there is none.
+        """
+        ease = np.ones((rows, cols), dtype=np.float32)
+        each = self._each_ease()
+        for index in np.flatnonzero(each < 1):
+            for reach, added in ((AROUND, AROUND_EASE), (0.0, 0.0)):
+                here = around(self._boxes[index], reach, rows, cols)
+                ease[here] = np.minimum(ease[here], each[index] + added)
+        return ease
+
+    def _each_ease(self) -> Float32:
+        """Return the ease of each object ``(N,)``.
+
+        An object needs care by how far its score is from ``SAFE`` towards ``LOST``; one weaker than
+        that matters less, as hardly anybody will see it. Noise moves the box of a small object by a
+        larger share of it, and exact pixels of few blocks are cheap; but a contested class is lost
+        at any size.
+        """
+        sides = np.maximum(self._boxes[:, 2:] - self._boxes[:, :2], 1)
+        size = SIZE_EASE * np.log2(np.sqrt(sides.prod(axis=1)) / USUAL_EXTENT)
+        weakness = np.clip((SAFE - self._scores) / (SAFE - LOST), 0, 1)
+        weak = 1 - np.minimum(self._scores / LOST, 1) * (weakness - size)
+        contested = 1 - self._contest * (1 - np.minimum(size, 0))
+        ease = np.clip(np.minimum(weak, contested), MOST_CARE, 1)
+        return np.asarray(ease, dtype=np.float32)
 
 
-def coding_ease(salient: SalientBlocks, contested: Float32) -> Float32:
-    """Return how little care the pixels of each block need, ``(rows, cols)`` float32 in [0, 1].
-
-    The less ``contested`` the more, more beside objects than on them, and 1 where there is none.
-    """
-    covered = np.zeros(contested.shape, dtype=np.bool_)
-    for region in salient.regions:
-        covered |= region.covered
-    ease = (1 - contested) + AROUND_EASE * ~covered
-    ease[salient.confidence == 0] = 1
-    return np.asarray(np.clip(ease, 0, 1), dtype=np.float32)
+def coding_ease(salient: SalientBlocks, ease: Float32) -> Float32:
+    """Return ``ease`` ``(rows, cols)``, 1 where no object is due, however much one needs care."""
+    return np.where(salient.confidence == 0, np.float32(1), ease)

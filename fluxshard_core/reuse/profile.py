@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import yaml
 
 from fluxshard_core.errors import InputError
@@ -15,7 +14,7 @@ from fluxshard_core.motion.field import MotionField
 from fluxshard_core.reuse.calibration import CurvePoint, Found, Measured
 from fluxshard_core.reuse.config import ReuseConfig
 
-VERSION: Final = 1
+VERSION: Final = 2
 SMOOTHING: Final = 0.1
 """Share of a frame in the observed motion: about ten frames count."""
 
@@ -35,8 +34,8 @@ class ReuseProfile:
     """One model's calibrated policies.
 
     ``size`` is the height and width of the input they were made at, ``budget`` the share of the
-    dense accuracy they may lose, ``command`` how they were made; ``bins`` by rising motion, the
-    first from 0 on.
+    dense accuracy they may lose, ``command`` how they were made and ``code`` by which state of the
+    program; ``bins`` by rising motion, the first from 0 on.
     """
 
     model: str
@@ -45,6 +44,7 @@ class ReuseProfile:
     budget: float
     seed: int
     command: str
+    code: str
     bins: tuple[MotionBin, ...]
 
     def __post_init__(self) -> None:
@@ -101,11 +101,9 @@ class MotionIntensity:
 
     def observe(self, motion: MotionField) -> float:
         """Take in the motion since the frame before; a field without a vector says nothing."""
-        known = motion.pixels()[motion.valid]
-        if len(known):
-            length = float(np.median(np.linalg.norm(known, axis=-1)))
+        if motion.valid.any():
             step = SMOOTHING if self._known else 1.0
-            self.value += step * (length - self.value)
+            self.value += step * (motion.median_length() - self.value)
             self._known = True
         return self.value
 
@@ -115,6 +113,7 @@ def _plain(profile: ReuseProfile) -> dict[str, Any]:
     return data | {
         "size": list(profile.size),
         "command": profile.command,
+        "code": profile.code,
         "bins": [
             {
                 "above": one.above,
@@ -154,6 +153,7 @@ def _profile(data: Mapping[str, Any]) -> ReuseProfile:
         budget=float(data["budget"]),
         seed=int(data["seed"]),
         command=str(data["command"]),
+        code=str(data["code"]),
         bins=tuple(_bin(one) for one in data["bins"]),
     )
 

@@ -47,14 +47,17 @@ class FeatureRemap:
         """Return the remainder carried now, ``(2, H, W)`` quarter pixels ``(dy, dx)``, or None."""
         return None if self._in_place[level] else self._of(level).copy()
 
-    def follow(self, motion: MotionField) -> dict[Level, LevelMotion]:
+    def follow(self, motion: MotionField, threads: int = 1) -> dict[Level, LevelMotion]:
         """Return where each level's cached cells are, ``motion`` counted since the last run.
 
-        ``motion`` covers the frame (:meth:`MotionField.check_image`), as the levels do.
+        ``motion`` covers the frame (:meth:`MotionField.check_image`), as the levels do. Large
+        levels are shared by ``threads``.
         """
         blocks = BlockMotion.of(motion)
         if library := load_if_possible():
-            return {level: self._compiled(library, level, blocks) for level in self._levels}
+            return {
+                level: self._compiled(library, level, blocks, threads) for level in self._levels
+            }
         return self.follow_plainly(blocks)
 
     def follow_plainly(self, blocks: BlockMotion) -> dict[Level, LevelMotion]:
@@ -89,7 +92,9 @@ class FeatureRemap:
         start = self._start[level]
         return self._carried[:, start : start + level.height * level.width].reshape(2, *level.shape)
 
-    def _compiled(self, library: Library, level: Level, blocks: BlockMotion) -> LevelMotion:
+    def _compiled(
+        self, library: Library, level: Level, blocks: BlockMotion, threads: int
+    ) -> LevelMotion:
         carried, in_place = self._of(level), self._in_place[level]
         common = common_shift(level, blocks.common, None if in_place else carried)
         shift, valid, residual, strays, remains = library.follow(
@@ -99,6 +104,7 @@ class FeatureRemap:
             common,
             (carried[0], carried[1]),
             in_place=in_place,
+            threads=threads,
         )
         return LevelMotion(level, shift, valid, residual if remains else None, common, strays)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -14,13 +14,16 @@ from fluxshard_core.reuse.config import ReuseConfig
 
 Float32 = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
+Area = tuple[slice, slice]
+"""Rows and columns of blocks."""
 SPACING = 8  # pixels: half a block
 SAME_OBJECT_IOU = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class SalientRegion:
-    """Where one object is: the blocks ``(rows, cols)`` bool that it covers, and those ``near`` it.
+    """Where one object is: the blocks ``(rows, cols)`` bool that it covers, those ``near`` it, and
+    those that its ``shape`` may reach: in a fast scene limbs are not where the motion put them.
 
     ``extent`` is the root of its box's area in pixels, ``trust`` as in :class:`SalientObject`;
     ``slipped``: it no longer has the shape that it had.
@@ -28,6 +31,7 @@ class SalientRegion:
 
     near: Bool
     covered: Bool
+    shape: Bool
     extent: float
     trust: float
     slipped: bool = False
@@ -89,10 +93,12 @@ class Salience:
     def reset(self) -> None:
         """Forget all objects."""
         self.objects: tuple[SalientObject, ...] = ()
+        self._motion = 0.0
 
     def follow(self, motion: MotionField) -> None:
         """Move the objects by one frame's motion."""
         self.objects = tuple(_moved(one, motion) for one in self.objects)
+        self._motion = motion.median_length()
 
     def blocks(self, rows: int, cols: int) -> SalientBlocks:
         """Return what the objects that are due ask of each block; they are then no longer stale."""
@@ -104,14 +110,16 @@ class Salience:
         for one in self.objects:
             small = one.extent < config.large
             if small or one.trust >= config.sure or one.stale >= config.weak_interval:
-                points = box_points(one.box)
-                near = surroundings(points, margin(one.size, config), rows, cols)
-                covered = surroundings(points, 0, rows, cols)
+                near = around(one.box, margin(one.size, config), rows, cols)
+                reach = min(self._motion, margin(one.size, config)) // BLOCK_SIZE * BLOCK_SIZE
+                covered, shape = (around(one.box, by, rows, cols) for by in (0, reach))
                 confidence[near] = np.maximum(confidence[near], one.trust)
                 size[near] = np.minimum(size[near], one.size)
                 ease[near] = np.minimum(ease[near], _ease(one, config))
                 slipped = one.slip > config.shape_slip
-                regions.append(SalientRegion(near, covered, one.extent, one.trust, slipped))
+                areas = [marked(area, rows, cols) for area in (near, covered, shape)]
+                region = SalientRegion(areas[0], areas[1], areas[2], one.extent, one.trust, slipped)
+                regions.append(region)
                 one = replace(one, stale=0, slip=0.0 if slipped else one.slip)
             objects.append(one)
         self.objects = tuple(objects)
@@ -166,34 +174,30 @@ def _ease(one: SalientObject, config: ReuseConfig) -> float:
     return min(max(sure, 0.0), 1.0) * min(one.extent / max(config.large, 1.0), 1.0)
 
 
-def box_points(box: Float32) -> Float32:
-    """Return points ``(M, 2)`` ``x, y`` all over a box, its edges too, ``SPACING`` pixels apart."""
-    width, height = np.maximum(box[2:] - box[:2], 0)
-    across = np.linspace(box[0], box[2], int(np.ceil(width / SPACING)) + 1)
-    down = np.linspace(box[1], box[3], int(np.ceil(height / SPACING)) + 1)
-    grid = np.stack(np.meshgrid(across, down), axis=-1)
-    return grid.reshape(-1, 2).astype(np.float32)
-
-
 def margin(size: float, config: ReuseConfig) -> float:
     """Return how many pixels around an object of shorter side ``size`` belong to it."""
     return min(max(config.margin * size, config.min_margin), config.max_margin)
 
 
-def surroundings(points: Float32, reach: float, rows: int, cols: int) -> Bool:
-    """Return the blocks ``(rows, cols)`` within about ``reach`` pixels of a point."""
+def around(box: Float32, reach: float, rows: int, cols: int) -> Area:
+    """Return the blocks, of ``(rows, cols)``, within about ``reach`` pixels of a box, its edges
+    too: both are rounded outwards to multiples of ``SPACING``."""
     per_block = BLOCK_SIZE // SPACING
-    ring = int(np.ceil(reach / SPACING))
-    height, width = rows * per_block, cols * per_block
-    at = np.floor(points / SPACING).astype(np.int64) + ring
-    at = at[((at >= 0) & (at < (width + 2 * ring, height + 2 * ring))).all(axis=1)]
-    cells = np.zeros((height + 2 * ring, width + 2 * ring), dtype=np.uint8)
-    cells[at[:, 1], at[:, 0]] = 1
-    if ring:
-        side = 2 * ring + 1
-        cells = np.asarray(cv2.dilate(cells, np.ones((side, side), np.uint8)))
-    inside = cells[ring : ring + height, ring : ring + width]
-    return np.asarray(inside.reshape(rows, per_block, cols, per_block).any(axis=(1, 3)))
+    ring = math.ceil(reach / SPACING)
+    area = []
+    for low, high, blocks in ((box[1], box[3], rows), (box[0], box[2], cols)):
+        first = math.floor(low / SPACING) - ring
+        last = math.floor(max(low, high) / SPACING) + ring
+        start = min(max(first // per_block, 0), blocks)
+        area.append(slice(start, max(min(last // per_block + 1, blocks), start)))
+    return area[0], area[1]
+
+
+def marked(area: Area, rows: int, cols: int) -> Bool:
+    """Return an area as blocks ``(rows, cols)`` bool."""
+    blocks = np.zeros((rows, cols), dtype=np.bool_)
+    blocks[area] = True
+    return blocks
 
 
 def _moved(one: SalientObject, motion: MotionField) -> SalientObject:
@@ -206,16 +210,19 @@ def median_step(box: Float32, motion: MotionField) -> Float32:
 
     A box without one moves as the median of the whole frame, if that has any.
     """
-    limits = motion.cols, motion.rows
-    left, top = np.floor(box[:2] / BLOCK_SIZE).clip(0, limits).astype(int)
-    right, bottom = np.ceil(box[2:] / BLOCK_SIZE).clip(0, limits).astype(int)
-    here = slice(top, bottom), slice(left, right)
+    left, top, right, bottom = (box / BLOCK_SIZE).tolist()
+    here = (
+        slice(max(math.floor(top), 0), max(math.ceil(bottom), 0)),
+        slice(max(math.floor(left), 0), max(math.ceil(right), 0)),
+    )
     known = motion.vectors[here][motion.valid[here]]
     if len(known) == 0:
         known = motion.vectors[motion.valid]
     if len(known) == 0:
         return np.zeros(2, dtype=np.float32)
-    step: Float32 = np.median(known, axis=0).astype(np.float32) / QUARTER_PEL
+    ordered = np.sort(known, axis=0).astype(np.int32)  # far faster than np.median for so few
+    middle = ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]
+    step: Float32 = (middle / 2).astype(np.float32) / QUARTER_PEL
     return step
 
 

@@ -24,8 +24,8 @@ from fluxshard_core.timing import StageTimer
 UInt8 = npt.NDArray[np.uint8]
 
 
-# A session's pixels with the place each came from, and the pictures an H.264 decoder keeps.
-_BYTES_PER_PIXEL = 16
+# A session's pixels with the place each came from, and the six pictures an H.264 decoder keeps.
+_BYTES_PER_PIXEL = 25
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from fluxshard_core.offload.proxy import H264
 from fluxshard_core.offload.shard_codec import CODECS as STILL_CODECS
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.profile import ReuseProfile
+from fluxshard_core.reuse.shipped import SHIPPED, ProfileChoice, shipped_profile
 from fluxshard_core.sparse.executor import ExecutorOptions
 
 Path = Literal["edge", "cloud", "auto"]
@@ -63,14 +64,16 @@ class SessionConfig:
 
     ``path``: on which side. ``cloud_timeout_s`` is a frame's deadline on the way to the cloud.
     ``reuse`` says what may stay slightly old; None computes every frame whole. A calibrated
-    ``reuse_profile`` takes its place, by how much the scene moves. ``motion`` is where the motion
-    comes from, ``codec`` how blocks travel (``auto``: whichever is soonest there) and ``quality``
-    the codec's own measure of it. With ``profiles`` the ``auto`` path expects of each side what
-    they say, without it learns from what either side took. ``whole_if_sooner``: a frame of the edge
-    is computed whole where that takes less time than its critical blocks. ``background`` is what to
-    do while no frame waits. ``executor`` are the edge's own options, in block mode; the cloud's are
-    the defaults. ``weak_results``: whether results too weak to be published are looked for too, to
-    keep their surroundings fresh; false only where a session is told what is in its frames.
+    ``reuse_profile`` takes its place, by how much the scene moves; the ``shipped`` one, if there is
+    one for the model, only that of the default, and None leaves ``reuse`` as it is. ``motion`` is
+    where the motion comes from, ``codec`` how blocks travel (``auto``: whichever is soonest there)
+    and ``quality`` the codec's own measure of it. With ``profiles`` the ``auto`` path expects of
+    each side what they say, without it learns from what either side took. ``whole_if_sooner``: a
+    frame of the edge is computed whole where that takes less time than its critical blocks.
+    ``background`` is what to do while no frame waits. ``executor`` are the edge's own options, in
+    block mode; the cloud's are the defaults. ``weak_results``: whether results too weak to be
+    published are looked for too, to keep their surroundings fresh; false only where a session is
+    told what is in its frames.
     """
 
     path: Path = "edge"
@@ -78,7 +81,7 @@ class SessionConfig:
     iou: float = DEFAULT_IOU
     cloud_timeout_s: float = 2.0
     reuse: ReuseConfig | None = field(default_factory=ReuseConfig)
-    reuse_profile: ReuseProfile | None = None
+    reuse_profile: ProfileChoice = SHIPPED
     motion: str = "encoder"
     codec: str = "raw"
     quality: float | None = None
@@ -104,11 +107,17 @@ class SessionConfig:
         if self.cloud_timeout_s <= 0:
             raise InputError(f"cloud_timeout_s is {self.cloud_timeout_s}; it must be positive")
 
-    def reuse_at(self, motion: float) -> ReuseConfig | None:
-        """Return the policy for a scene that moves by so many pixels a frame."""
-        if self.reuse is None or self.reuse_profile is None:
-            return self.reuse
-        return self.reuse_profile.config_for(motion)
+    def profile_of(self, model: str, model_hash: str) -> ReuseProfile | None:
+        """Return the profile to use with a model of this name and hash, None without one.
+
+        :raises InputError: if one was asked for that was made for other weights.
+        """
+        if self.reuse_profile == SHIPPED:
+            return shipped_profile(model, model_hash) if self.reuse == ReuseConfig() else None
+        if self.reuse_profile is None or self.reuse is None:
+            return None
+        self.reuse_profile.check_model(model, model_hash)
+        return self.reuse_profile
 
     @property
     def decode_confidence(self) -> float:

@@ -24,6 +24,7 @@ from fluxshard_core.offload.messages import InferenceResult
 from fluxshard_core.offload.side_cost import LearnedCost, ProfiledCost
 from fluxshard_core.offload.transport import LinkError, Transport
 from fluxshard_core.reuse.config import ReuseConfig
+from fluxshard_core.reuse.profile import ReuseProfile
 from fluxshard_core.session.background import Background
 from fluxshard_core.session.config import BackgroundWork, FrameResult, SessionConfig, Side
 from fluxshard_core.session.endpoint import Proposal
@@ -31,6 +32,7 @@ from fluxshard_core.session.engine import Engine
 from fluxshard_core.session.link import CloudLink
 from fluxshard_core.session.robot_state import RobotState
 from fluxshard_core.session.whole_frames import SOONER_WHOLE, WholeFrames
+from fluxshard_core.threads import compute_threads, computing
 from fluxshard_core.timing import StageTimer
 
 UInt8 = npt.NDArray[np.uint8]
@@ -52,9 +54,7 @@ class EdgeSession(Closing):
         self.config = config or SessionConfig()
         if transport is None and self.config.path == "cloud":
             raise InputError("path is 'cloud', but the session has no transport to reach one")
-        if self.config.reuse_profile is not None:
-            detector = self.engine.detector
-            self.config.reuse_profile.check_model(str(detector.name), detector.model_hash)
+        self._profile()  # one for other weights is refused at once
         self._transport = transport
         self._session = secrets.token_hex(8)
         self._link = CloudLink(transport, self._session) if transport is not None else None
@@ -79,6 +79,10 @@ class EdgeSession(Closing):
 
     def process(self, frame: Frame) -> FrameResult:
         """Infer one frame; always returns a result, made on the edge when the cloud fails."""
+        with computing(compute_threads()):
+            return self._process(frame)
+
+    def _process(self, frame: Frame) -> FrameResult:
         timer = StageTimer()
         work = self._background.preempt() if self._background else BackgroundWork()
         number, self._number = self._number, self._number + 1
@@ -117,7 +121,8 @@ class EdgeSession(Closing):
         it asks between any two operators and while it waits, or when nothing is left to do.
         """
         if self._background is not None:
-            self._background.work(arrived, self.config)
+            with computing(compute_threads()):
+                self._background.work(arrived, self.config)
 
     def reset(self) -> None:
         """Forget everything learned from earlier frames; the next one starts a new epoch."""
@@ -144,10 +149,14 @@ class EdgeSession(Closing):
                 self._link.start_anew()
         return self._state
 
+    def _profile(self) -> ReuseProfile | None:
+        return self.config.profile_of(str(self.detector.name), self.detector.model_hash)
+
     @property
     def _reuse(self) -> ReuseConfig | None:
         assert self._state is not None
-        return self.config.reuse_at(self._state.motion)
+        profile = self._profile()
+        return profile.config_for(self._state.motion) if profile else self.config.reuse
 
     def _new_model(self) -> LatencyModel:
         profiles = self.config.profiles

@@ -34,7 +34,7 @@ class Proposal:
 
     ``motion`` since the endpoint last ran; ``blocks`` ``(rows, cols)`` bool, critical, by level
     key; ``schedule`` what the executor makes of them; ``reference`` its pixels, moved.
-    ``first``: the endpoint holds nothing yet. ``ease`` ``(rows, cols)`` float32 in [0, 1]: how
+    ``first``: the endpoint holds nothing yet. ``ease`` ``(rows, cols)`` float32 in [-1, 1]: how
     little care the pixels of each block need; None, all of it.
     """
 

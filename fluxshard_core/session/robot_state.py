@@ -77,7 +77,9 @@ class RobotState:
             self._salient = self._salience.blocks(rows, cols)
         if side not in self._proposals:
             proposal = self.endpoint(side).propose(image, self._salient, config)
-            self._proposals[side] = replace(proposal, ease=self._coding_ease(proposal))
+            if side == "cloud":
+                proposal = replace(proposal, ease=self._coding_ease(proposal))
+            self._proposals[side] = proposal
         return self._proposals[side]
 
     @property
@@ -91,7 +93,7 @@ class RobotState:
         """What is sent whole is what all later frames build on: it gets all care."""
         if proposal.dense_reason or self._salient is None:
             return None
-        return coding_ease(self._salient, self._contests.blocks(*proposal.critical.shape))
+        return coding_ease(self._salient, self._contests.ease(*proposal.critical.shape))
 
     def endpoint(self, side: Side) -> Endpoint:
         """Return what one side holds."""

@@ -81,6 +81,9 @@ class Binding:
         known = {level: level for level in self.grid}  # one object a level: cheap to look up
         self.level = {name: known[spec.level] for name, spec in plan.tensors.items() if spec.stride}
         self.steps = self._bind()
+        islands = [node for node in plan.nodes if isinstance(node, DenseIsland)]
+        self.overwritten = {*plan.inputs, *(name for node in islands for name in node.outputs)}
+        """Tensors that every frame writes whole before anybody reads them."""
         self._runners: dict[bool, Runner] = {}
 
     def grid_of(self, name: str) -> TileGrid:
@@ -89,15 +92,16 @@ class Binding:
 
     def cache_bytes(self, *, filtered: bool = False) -> int:
         """Memory of one endpoint's cache, halo and slack included, without allocating it."""
-        layouts = self.layouts()
+        layouts, specs = self.layouts(filtered=filtered), self.cached(filtered)
+        moved = {self.level[spec.name] for spec in specs if spec.name not in self.overwritten}
         return sum(
             self.backend.store_bytes(layouts[self.level[spec.name]], spec.channels)
-            for spec in self.cached(filtered)
-        )
+            for spec in specs
+        ) + sum(self.backend.mover_bytes(layouts[level], filtered=filtered) for level in moved)
 
     def new_cache(self, *, filtered: bool) -> FeatureCache:
         """Allocate one endpoint's cache; ``filtered`` for exact and bounded mode."""
-        layouts = self.layouts()
+        layouts = self.layouts(filtered=filtered)
         pad_values: dict[str, float] = {}
         ringed = set()
         for step in self.steps:
@@ -106,11 +110,16 @@ class Binding:
                 reader = step.operator.patch, self.grid_of(step.output)
                 if Halo.around(self.level[step.source], [reader]) != Halo():
                     ringed.add(step.source)
-        cache = FeatureCache(layouts, self.backend.copy_cells)
+        movers = {
+            level: self.backend.mover(layout, filtered=filtered)
+            for level, layout in layouts.items()
+        }
+        cache = FeatureCache(movers)
         for spec in self.cached(filtered):
             layout, pad_value = layouts[self.level[spec.name]], pad_values.get(spec.name, 0.0)
             store = self.backend.store(layout, spec.channels, pad_value)
-            cache.add(spec.name, store, ringed=spec.name in ringed)
+            overwritten = spec.name in self.overwritten and not filtered
+            cache.add(spec.name, store, ringed=spec.name in ringed, overwritten=overwritten)
         return cache
 
     def runner(self, *, filtered: bool) -> Runner:
@@ -124,7 +133,7 @@ class Binding:
         wanted = {CacheNeed.ALWAYS, CacheNeed.FILTERED} if filtered else {CacheNeed.ALWAYS}
         return [spec for spec in self.plan.tensors.values() if spec.stride and spec.cache in wanted]
 
-    def layouts(self) -> dict[Level, LevelLayout]:
+    def layouts(self, *, filtered: bool) -> dict[Level, LevelLayout]:
         """Return a new layout of every level: as those of any cache but for the origin."""
         readers: dict[Level, list[tuple[Patch, TileGrid]]] = {level: [] for level in self.grid}
         for step in self.steps:
@@ -132,7 +141,8 @@ class Binding:
                 reader = step.operator.patch, self.grid_of(step.output)
                 readers[self.level[step.source]].append(reader)
         return {
-            level: LevelLayout(level, Halo.around(level, found)) for level, found in readers.items()
+            level: self.backend.layout(level, Halo.around(level, found), filtered=filtered)
+            for level, found in readers.items()
         }
 
     def _bind(self) -> list[Step]:

@@ -70,7 +70,7 @@ class BlockPass:
 def run_island(network: Network, step: IslandStep) -> None:
     """Compute a dense island from the caches, and write what it gives to them."""
     inputs = [
-        network.cache[name].frame().unsqueeze(0) if name in network.level else network.vectors[name]
+        network.cache.whole(name).unsqueeze(0) if name in network.level else network.vectors[name]
         for name in step.node.inputs
     ]
     outputs = step.operator.dense(*inputs)

@@ -221,7 +221,7 @@ class Executor:
         if reason or not schedule.still:
             self._pending = self._pending or FAILED
         if not reason:
-            self._move(schedule)
+            self._move(schedule, preserve=schedule.still)
         image = self.network.backend.image(frame)
         steps = self.network.runner.steps(self.network, image, None if reason else schedule)
         yield from inferring(steps)
@@ -252,9 +252,9 @@ class Executor:
         (executed,) = self.network.runner.blocks([self.network], [image], [schedule])
         return self.finish(schedule, executed)
 
-    def _move(self, schedule: Schedule) -> None:
+    def _move(self, schedule: Schedule, *, preserve: bool = False) -> None:
         for level, motion in schedule.moved.items():
-            self.network.cache.move(motion, ~schedule.recomputed[level])
+            self.network.cache.move(motion, ~schedule.recomputed[level], preserve=preserve)
 
     def _run_filtered(self, frame: torch.Tensor, motion: MotionField) -> FrameRun:
         moved = self._remap.follow(motion)
@@ -294,10 +294,9 @@ class Executor:
 
     def _output(self, name: str) -> torch.Tensor:
         if name in self.network.level:
-            value = self.network.cache[name].frame().unsqueeze(0)
-        else:
-            value = self.network.vectors[name]
-        return value.clone().permute(0, 3, 1, 2) if value.ndim == 4 else value.clone()
+            return self.network.cache.whole(name, own=True).unsqueeze(0).permute(0, 3, 1, 2)
+        value = self.network.vectors[name].clone()
+        return value.permute(0, 3, 1, 2) if value.ndim == 4 else value
 
     def _check_frame(self, frame: torch.Tensor) -> None:
         if tuple(frame.shape) != self._frame_shape:

@@ -101,11 +101,12 @@ class LevelLayout:
     the cells; ``slack`` cells of room at both ends bound how far.
     """
 
-    def __init__(self, level: Level, halo: Halo) -> None:
+    def __init__(self, level: Level, halo: Halo, *, slack_share: float = SLACK_SHARE) -> None:
+        """``slack_share``: room at either end as a share of the frame's height."""
         self.level = level
         self.halo = halo
         self.pitch = level.width + halo.columns
-        slack_rows = math.ceil(level.height * SLACK_SHARE)
+        slack_rows = math.ceil(level.height * slack_share)
         self.slack = slack_rows * self.pitch + slack_rows
         self.centre = self.slack + halo.top * self.pitch + halo.columns
         self.origin = self.centre

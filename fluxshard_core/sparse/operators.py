@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
-from fluxshard_core.sparse.layout import LevelLayout, Patch
+from fluxshard_core.reuse.remap import Level
+from fluxshard_core.sparse.layout import Halo, LevelLayout, Patch
+from fluxshard_core.sparse.movers import CellMover
 from fluxshard_core.sparse.nodes import DenseIsland, Node
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.store import FeatureStore
@@ -148,10 +150,17 @@ class Backend(Protocol):
         """Allocate the cache of one feature map."""
         ...
 
-    def copy_cells(
-        self, stores: Sequence[FeatureStore], sources: torch.Tensor, destinations: torch.Tensor
-    ) -> None:
-        """Copy cells inside stores, as ``feature_cache.CopyCells``."""
+    def layout(self, level: Level, halo: Halo, *, filtered: bool) -> LevelLayout:
+        """Return where the cells of a level's cached maps lie; ``filtered`` as for its caches."""
+        ...
+
+    def mover(self, layout: LevelLayout, *, filtered: bool) -> CellMover:
+        """Return what moves the cached maps of a level; ``filtered`` as for its caches, whose
+        tiles are gathered from their places."""
+        ...
+
+    def mover_bytes(self, layout: LevelLayout, *, filtered: bool) -> int:
+        """Return the memory that :meth:`mover` would take for maps that are not overwritten."""
         ...
 
     def store_bytes(self, layout: LevelLayout, channels: int) -> int:

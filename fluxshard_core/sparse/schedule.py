@@ -17,6 +17,7 @@ from fluxshard_core.sparse.active import Blocks, Bool, requested_tiles, with_los
 from fluxshard_core.sparse.nodes import CacheNeed, DenseIsland
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.tiles import tile_grids
+from fluxshard_core.threads import compute_threads
 
 # Executed share of the dense multiply-accumulates above which a dense run is the faster one.
 CROSSING = 0.8
@@ -80,7 +81,7 @@ class BlockScheduler:
 
     def follow(self, motion: MotionField) -> dict[Level, LevelMotion]:
         """Return where every level's cached cells are, ``motion`` counted since the last run."""
-        return self._remap.follow(motion)
+        return self._remap.follow(motion, compute_threads())
 
     def next(self, motion: MotionField, blocks: Blocks) -> Schedule:
         """Return what a frame with ``motion`` since the last one and critical ``blocks`` does."""

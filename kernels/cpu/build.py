@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
-FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-std=c++17", "-fPIC", "-shared", "-fopenmp")
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-std=c++17", "-fPIC", "-shared", "-pthread")
 COMPILERS = ("g++", "c++", "clang++")
 TIMEOUT_S = 300.0
 

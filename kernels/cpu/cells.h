@@ -9,9 +9,10 @@ namespace fluxshard {
 // only of cells with (row + phase) % period == 0 where there is a period.
 struct Rule {
   int32_t scale[2], shift[2], divisor[2], period[2], phase[2];
-  int32_t what;  // 0: position origin + row * pitch + col, 1: row, 2: col, 3: the cell's index
+  int32_t what;  // 0: position of place origin + row * pitch + col, 1: row, 2: col, 3: the index
   int32_t pitch;
   int64_t origin;
+  const int32_t* table;  // position of every place; null: place p is position p
 };
 
 static inline int32_t floor_divide(int32_t value, int32_t divisor) {
@@ -29,7 +30,8 @@ static int64_t apply(const Rule& rule, const int32_t* rows, const int32_t* cols,
       continue;
     const int32_t row = floor_divide(rows[i] * rule.scale[0] + rule.shift[0], rule.divisor[0]);
     const int32_t col = floor_divide(cols[i] * rule.scale[1] + rule.shift[1], rule.divisor[1]);
-    out[written++] = rule.what == 0   ? int32_t(rule.origin + int64_t(row) * rule.pitch + col)
+    const int64_t place = rule.origin + int64_t(row) * rule.pitch + col;
+    out[written++] = rule.what == 0   ? rule.table ? rule.table[place] : int32_t(place)
                      : rule.what == 1 ? row
                      : rule.what == 2 ? col
                                       : int32_t(i);

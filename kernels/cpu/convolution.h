@@ -103,7 +103,8 @@ static int64_t convolution_chunk(const Operator& op, const Segment* segments, in
   const int64_t panels = (op.channels + PANEL * WIDTH - 1) / (PANEL * WIDTH);
   const int64_t fair = cells * panels / (4 * threads);  // several pieces a thread, where there are
   const int64_t chunk = std::max(LEAST_CELLS, std::min(CHUNK_FLOATS / std::max<int64_t>(depth, 1), fair));
-  return chunk / LEAST_CELLS * LEAST_CELLS;
+  const int64_t pieces = (cells + chunk - 1) / chunk;  // of one size, none left over
+  return ((cells + pieces - 1) / pieces + LEAST_CELLS - 1) / LEAST_CELLS * LEAST_CELLS;
 }
 
 template <typename Number>

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "crew.h"
 #include "nearest.h"
 
 namespace fluxshard {
@@ -24,6 +25,8 @@ struct MovedLevel {
 };
 
 constexpr int MOST_MEMBERS = 64;
+constexpr int64_t FEW = 4096;  // cells that one thread follows sooner than it has help
+constexpr int64_t ROWS = 16;   // a piece
 
 struct Members {
   Pair vectors[MOST_MEMBERS];
@@ -80,7 +83,7 @@ struct Range {
 // strays there are; `remains` says whether any residual is left.
 static int64_t follow(const LevelConstants& level, const Cover& cover, Pair common, Pair step,
                       const int16_t* y, const int16_t* x, bool in_place, const MovedLevel& out,
-                      bool& remains) {
+                      bool& remains, int32_t threads) {
   const int64_t cells = int64_t(level.height) * level.width;
   const int32_t half = level.cell >> 1;
   const Range rows = Range::overlap(level.height, step.y);
@@ -88,9 +91,9 @@ static int64_t follow(const LevelConstants& level, const Cover& cover, Pair comm
   const bool any = rows.last && cols.last;
   const int32_t bits = level.cell & (level.cell - 1) ? 0 : __builtin_ctz(level.cell);
   const Pair rest = {common.y - step.y * level.cell, common.x - step.x * level.cell};
-  int64_t strays = 0;
-  remains = false;
-  for (int32_t row = 0; row < level.height; ++row)
+  std::atomic<bool> some{false};
+  const auto follow_row = [&](int32_t row) {
+    bool left_over = false;
     for (int32_t col = 0; col < level.width; ++col) {
       const int64_t cell = int64_t(row) * level.width + col;
       const Members members = members_of(cover, row, col, common);
@@ -117,15 +120,25 @@ static int64_t follow(const LevelConstants& level, const Cover& cover, Pair comm
                 from_col < level.width && size_of(left) <= half;
         left = {std::clamp(left.y, -level.cell, level.cell),
                 std::clamp(left.x, -level.cell, level.cell)};
-        if (shift.y != step.y || shift.x != step.x) out.strays[strays++] = cell;
       }
       out.shift[cell] = shift.y;
       out.shift[cells + cell] = shift.x;
       out.residual[cell] = left.y;
       out.residual[cells + cell] = left.x;
       out.valid[cell] = valid;
-      remains |= left.y || left.x;
+      left_over |= left.y || left.x;
     }
+    if (left_over) some.store(true, std::memory_order_relaxed);
+  };
+  const int64_t pieces = (level.height + ROWS - 1) / ROWS;
+  run_pieces({pieces}, cells > FEW ? threads : 1, [&](int64_t, int64_t piece) {
+    const int64_t last = std::min<int64_t>(level.height, (piece + 1) * ROWS);
+    for (int64_t row = piece * ROWS; row < last; ++row) follow_row(row);
+  });
+  remains = some;
+  int64_t strays = 0;
+  for (int64_t cell = 0; cell < cells; ++cell)
+    if (out.shift[cell] != step.y || out.shift[cells + cell] != step.x) out.strays[strays++] = cell;
   return strays;
 }
 

@@ -1,25 +1,23 @@
 // What Python calls. Nothing here checks its arguments: kernels/cpu/library.py does.
 
-#include <sched.h>
-
-#include <atomic>
 #include <chrono>
 #include <vector>
 
 #include "cells.h"
 #include "convolution.h"
+#include "crew.h"
 #include "depthwise.h"
 #include "elementwise.h"
 #include "follow.h"
 #include "moves.h"
 #include "pool.h"
+#include "table.h"
 
 using namespace fluxshard;
 
 namespace {
 
 constexpr int64_t SMALL_CHUNK = 128;  // cells of an operator that does little with each
-constexpr int SPINS = 4000;           // some twenty microseconds
 
 struct Pieces {
   int64_t chunk, chunks, panels;
@@ -45,15 +43,6 @@ void run_piece(const Operator& op, const Segment* segments, const Part& part, co
   }
 }
 
-void wait_for(const std::atomic<int64_t>& done, int64_t total) {
-  for (int turn = 0; done.load(std::memory_order_acquire) < total; ++turn) {
-    if (turn >= SPINS) sched_yield();
-#if defined(__x86_64__)
-    else __builtin_ia32_pause();
-#endif
-  }
-}
-
 }  // namespace
 
 extern "C" {
@@ -62,39 +51,37 @@ int32_t fluxshard_width() { return WIDTH; }
 int32_t fluxshard_panel() { return PANEL; }
 
 // Runs operators in order, each for all parts, on so many threads; numbers are bfloat16 where
-// `half`, else floats. `spent`, where given, gets the
-// nanoseconds of each.
-//
-// An operator is done when its pieces are, whoever did them: a thread that the system took the
-// processor from holds up the others only if it has a piece in hand.
+// `half`, else floats. `spent`, where given, gets the nanoseconds of each.
 void fluxshard_run(const Operator* operators, int64_t count, const Segment* all_segments,
-                   const Part* parts, int64_t part_count, int32_t half, int32_t threads, int64_t* spent) {
+                   const Part* parts, int64_t part_count, int32_t half, int32_t threads,
+                   int64_t* spent) {
   const auto run = half ? run_piece<Half> : run_piece<float>;
-  std::vector<std::atomic<int64_t>> next(count), done(count);
-  for (int64_t index = 0; index < count; ++index) next[index] = done[index] = 0;
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  for (int64_t index = 0; index < count; ++index) {
-    const auto start = std::chrono::steady_clock::now();
-    const Operator& op = operators[index];
-    const Segment* segments = all_segments + op.segment;
-    int64_t mine = next[index].fetch_add(1, std::memory_order_relaxed);
-    int64_t total = 0;
+  std::vector<Pieces> cuts(count * part_count);
+  std::vector<int64_t> totals(count, 0);
+  for (int64_t index = 0; index < count; ++index)
     for (int64_t p = 0; p < part_count; ++p) {
+      const Operator& op = operators[index];
       const int64_t cells = parts[p].lists[op.cells].count;
-      if (!cells) continue;
-      const Pieces pieces = cut(op, segments, cells, threads);
-      const int64_t before = total;
-      total += pieces.chunks * pieces.panels;
-      while (mine < total) {
-        run(op, segments, parts[p], pieces, mine - before);
-        done[index].fetch_add(1, std::memory_order_release);
-        mine = next[index].fetch_add(1, std::memory_order_relaxed);
-      }
+      Pieces& pieces = cuts[index * part_count + p];
+      pieces = cells ? cut(op, all_segments + op.segment, cells, threads) : Pieces{0, 0, 0};
+      totals[index] += pieces.chunks * pieces.panels;
     }
-    wait_for(done[index], total);
-#pragma omp master
-    if (spent) spent[index] = (std::chrono::steady_clock::now() - start).count();
-  }
+  const auto work = [&](int64_t index, int64_t piece) {
+    const Pieces* pieces = &cuts[index * part_count];
+    int64_t p = 0;
+    for (; piece >= pieces[p].chunks * pieces[p].panels; ++p)
+      piece -= pieces[p].chunks * pieces[p].panels;
+    const Operator& op = operators[index];
+    run(op, all_segments + op.segment, parts[p], pieces[p], piece);
+  };
+  auto start = std::chrono::steady_clock::now();
+  const auto note = [&](int64_t index) {
+    const auto now = std::chrono::steady_clock::now();
+    spent[index] = (now - start).count();
+    start = now;
+  };
+  run_pieces(std::move(totals), threads, work,
+             spent ? std::function<void(int64_t)>(note) : nullptr);
 }
 
 // Rows and columns of the marked cells of an (height, width) map of bytes; all, where it is null.
@@ -113,20 +100,39 @@ int64_t fluxshard_marked(const uint8_t* marks, int32_t height, int32_t width, in
 // Applies each rule to the cells of its level; `levels` are pairs of rows and columns.
 void fluxshard_lists(const Rule* rules, int64_t count, const int32_t* const* rows,
                      const int32_t* const* cols, const int64_t* counts, const int32_t* level_of,
-                     int32_t* const* out, int64_t* written) {
-  for (int64_t i = 0; i < count; ++i)
-    written[i] = apply(rules[i], rows[level_of[i]], cols[level_of[i]], counts[level_of[i]], out[i]);
+                     int32_t* const* out, int64_t* written, int32_t threads) {
+  run_pieces({count}, threads, [&](int64_t, int64_t i) {
+    const int32_t level = level_of[i];
+    written[i] = apply(rules[i], rows[level], cols[level], counts[level], out[i]);
+  });
 }
 
 // Follows one level's cells through a frame's motion; see follow.h. Returns the number of strays.
 int64_t fluxshard_follow(const LevelConstants* level, const Cover* cover, const int32_t* common,
                          const int32_t* step, const int16_t* y, const int16_t* x, int32_t in_place,
-                         const MovedLevel* out, int32_t* remains) {
+                         const MovedLevel* out, int32_t* remains, int32_t threads) {
   bool any = false;
   const int64_t strays = follow(*level, *cover, {common[0], common[1]}, {step[0], step[1]}, y, x,
-                                in_place, *out, any);
+                                in_place, *out, any, threads);
   *remains = any;
   return strays;
+}
+
+// Writes a level's table after a frame's motion; see table.h.
+void fluxshard_move_table(const Grid* grid, const int32_t* old, int32_t* table, const int16_t* dy,
+                          const int16_t* dx, const uint8_t* kept) {
+  move_table(*grid, old, table, dy, dx, kept);
+}
+
+// Copies the cells of a map, `size` bytes each, at so many positions, one after the other.
+void fluxshard_gather(const char* map, int64_t size, const int32_t* positions, int64_t count,
+                      char* out, int32_t threads) {
+  constexpr int64_t CELLS = 1024;  // a piece
+  run_pieces({(count + CELLS - 1) / CELLS}, threads, [&](int64_t, int64_t piece) {
+    const int64_t last = std::min(count, (piece + 1) * CELLS);
+    for (int64_t i = piece * CELLS; i < last; ++i)
+      std::memcpy(out + i * size, map + positions[i] * size, size);
+  });
 }
 
 // Moves cells of several maps, whose strides are in bytes, as if all sources of a map were read before
@@ -134,15 +140,13 @@ int64_t fluxshard_follow(const LevelConstants* level, const Cover* cover, const 
 void fluxshard_move(const Buffer* maps, int64_t count, const int64_t* sources,
                     const int64_t* destinations, int64_t cells, int32_t threads) {
   const std::vector<Copy> copies = in_order(sources, destinations, cells);
-  std::atomic<int64_t> next{0};
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  for (int64_t i = next++; i < count; i = next++) {
+  run_pieces({count}, threads, [&](int64_t, int64_t i) {
     const int64_t size = maps[i].stride;
     char* data = static_cast<char*>(maps[i].data);
     std::vector<char> spare(size);
     for (const Copy& copy : copies)
       std::memcpy(copy.to == SPARE ? spare.data() : data + copy.to * size,
                   copy.from == SPARE ? spare.data() : data + copy.from * size, size);
-  }
+  });
 }
 }

@@ -26,11 +26,13 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         [_POINTER, _INT64, _POINTER, _POINTER, _INT64, _INT32, _INT32, _POINTER],
     ),
     "fluxshard_marked": (_INT64, [_POINTER, _INT32, _INT32, _POINTER, _POINTER]),
-    "fluxshard_lists": (None, [_POINTER, _INT64, *[_POINTER] * 6]),
+    "fluxshard_lists": (None, [_POINTER, _INT64, *[_POINTER] * 6, _INT32]),
+    "fluxshard_gather": (None, [_POINTER, _INT64, _POINTER, _INT64, _POINTER, _INT32]),
     "fluxshard_follow": (
         _INT64,
-        [*[_POINTER] * 6, _INT32, *[_POINTER] * 2],
+        [*[_POINTER] * 6, _INT32, *[_POINTER] * 2, _INT32],
     ),
+    "fluxshard_move_table": (None, [_POINTER] * 6),
     "fluxshard_move": (None, [_POINTER, _INT64, *[_POINTER] * 2, _INT64, _INT32]),
 }
 
@@ -90,11 +92,19 @@ class Library:
         level_of: Int32,
         out: Int64,
         written: Int64,
+        threads: int,
     ) -> None:
         """Apply each rule to its level's cells: addresses of rows and columns, and counts."""
         arrays = (*cells, level_of, out, written)
         self._library.fluxshard_lists(
-            rules.ctypes.data, len(rules), *(array.ctypes.data for array in arrays)
+            rules.ctypes.data, len(rules), *(array.ctypes.data for array in arrays), threads
+        )
+
+    def gather(self, cells: int, size: int, positions: Int32, out: int, threads: int) -> None:
+        """Copy the cells, ``size`` bytes each, that lie at ``positions`` from the address ``cells``
+        on, to the address ``out``."""
+        self._library.fluxshard_gather(
+            cells, size, positions.ctypes.data, len(positions), out, threads
         )
 
     def follow(
@@ -106,13 +116,14 @@ class Library:
         carried: tuple[Int16, Int16],
         *,
         in_place: bool,
+        threads: int,
     ) -> tuple[Int16, Bool, Int16, Int64, bool]:
         """Follow a level's cells; return shift ``(2, H, W)``, validity, residual ``(2, H, W)``,
         the flat strays, and whether any residual is not zero.
 
         ``level``: quarter pixels a cell, rows and columns. ``cover``: the blocks that cells lie in
         along both axes ``(H, n)`` and ``(W, m)``, the blocks' vectors ``(2, R, C)`` and which of
-        them are known. The rest is as in ``follow.h``.
+        them are known. ``threads`` share the rows of large levels. The rest is as in ``follow.h``.
         """
         rows, cols, vectors, known = cover
         shape = level[1:]
@@ -136,8 +147,24 @@ class Library:
             in_place,
             out.ctypes.data,
             address + 28,
+            threads,
         )
         return shift, valid, residual, strays[:count], bool(constants[7])
+
+    def move_table(self, grid: Records, old: Int32, table: Int32, shift: Int16, kept: Bool) -> None:
+        """Write into ``table`` where every place's content lies after ``shift`` ``(2, H, W)``.
+
+        ``old`` is the table before, ``kept`` ``(H, W)`` the cells whose content will be read; the
+        others get positions of their own.
+        """
+        self._library.fluxshard_move_table(
+            grid.ctypes.data,
+            old.ctypes.data,
+            table.ctypes.data,
+            shift[0].ctypes.data,
+            shift[1].ctypes.data,
+            kept.ctypes.data,
+        )
 
     def move(self, maps: Records, sources: Int64, destinations: Int64, threads: int) -> None:
         """Move cells of maps, strides in bytes, a map a thread at a time; no destination twice."""

@@ -19,7 +19,8 @@ struct Segment {
 
 // Where a window lies: cell (row, col) of the output reads from (row * stride - padding).
 struct Window {
-  int32_t kernel[2], dilation[2], size[2], pitch, unused;
+  int32_t kernel[2], dilation[2], size[2], pitch;
+  int32_t table;  // list: the position of every place of the map
 };
 
 struct Operator {

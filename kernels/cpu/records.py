@@ -40,7 +40,7 @@ _WINDOW: Any = [
     ("dilation", "i4", 2),
     ("size", "i4", 2),
     ("pitch", "i4"),
-    ("unused", "i4"),
+    ("table", "i4"),
 ]
 SEGMENT = np.dtype([("buffer", "i4"), ("list", "i4"), ("offset", "i4"), ("length", "i4")])
 OPERATOR = np.dtype(
@@ -77,5 +77,7 @@ RULE = np.dtype(
         ("what", "i4"),
         ("pitch", "i4"),
         ("origin", "i8"),
+        ("table", "u8"),
     ]
 )
+GRID = np.dtype([(name, "i8") for name in ("height", "width", "pitch", "origin", "size")])

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fluxshard_core.shared_cores import MAX_LANES, SharedCores
+from fluxshard_core.threads import compute_threads
 
 MUCH = 1e12
 
@@ -31,14 +32,14 @@ def test_threads_are_divided_among_those_who_compute_and_given_back() -> None:
     def compute() -> None:
         torch.set_num_threads(5)
         with cores.lane():
-            seen.append(torch.get_num_threads())
+            seen.append(compute_threads())
             with cores.wide(MUCH):
-                seen.append(torch.get_num_threads())
-            seen.append(torch.get_num_threads())
-        seen.append(torch.get_num_threads())
+                seen.append(compute_threads())
+            seen.append(compute_threads())
+        seen.append(compute_threads())
 
     with cores.lane(), cores.wide(MUCH):
-        seen.append(torch.get_num_threads())
+        seen.append(compute_threads())
         other = threading.Thread(target=compute)
         other.start()
         other.join()
@@ -46,8 +47,8 @@ def test_threads_are_divided_among_those_who_compute_and_given_back() -> None:
     with contextlib.suppress(ZeroDivisionError), cores.lane(), cores.wide(MUCH):
         raise ZeroDivisionError
     with cores.lane(), cores.wide(MUCH):
-        assert torch.get_num_threads() == 6
-    assert torch.get_num_threads() == 6
+        assert compute_threads() == 6
+    assert compute_threads() == 6
 
 
 @pytest.mark.usefixtures("six_threads")
@@ -55,7 +56,7 @@ def test_threads_are_divided_among_those_who_compute_and_given_back() -> None:
 def test_little_work_gets_few_threads(work: float, threads: int) -> None:
     cores = SharedCores(worth_a_thread=100)
     with cores.lane(), cores.wide(work):
-        assert torch.get_num_threads() == threads
+        assert compute_threads() == threads
 
 
 @pytest.mark.usefixtures("six_threads")
@@ -65,4 +66,4 @@ def test_more_who_compute_than_threads_get_one_each() -> None:
         for _ in range(8):
             lanes.enter_context(cores.lane())
         with cores.wide(MUCH):
-            assert torch.get_num_threads() == 1
+            assert compute_threads() == 1

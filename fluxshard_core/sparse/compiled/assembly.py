@@ -51,5 +51,6 @@ class Assembly:
                 record[name] = values.data_ptr()
         if window := draft.window:
             record["rows"], record["cols"] = self._list(window.rows), self._list(window.cols)
+            record["window"]["table"] = self._list(window.table)
             for name in ("kernel", "dilation", "size", "pitch"):
                 record["window"][name] = getattr(window, name)

@@ -12,12 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from fluxshard_core.reuse.remap import Level
 from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.compiled.emit import Emitter
 from fluxshard_core.sparse.compiled.program import Program
 from fluxshard_core.sparse.compiled.runner import CompiledRunner
+from fluxshard_core.sparse.compiled.tables import TableMover, table_bytes
 from fluxshard_core.sparse.compiled.tile_operators import CompiledPoint, CompiledWindow
-from fluxshard_core.sparse.layout import LevelLayout
+from fluxshard_core.sparse.layout import Halo, LevelLayout
+from fluxshard_core.sparse.movers import CellMover, CopyingMover
 from fluxshard_core.sparse.nodes import DenseIsland, Node
 from fluxshard_core.sparse.operators import IslandOperator, PointOperator, WindowOperator
 from fluxshard_core.sparse.ops.island import TorchIsland
@@ -25,6 +28,7 @@ from fluxshard_core.sparse.plan import Plan, PlanError
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid
+from fluxshard_core.threads import compute_threads
 from fluxshard_kernels.cpu.library import Library, load
 from fluxshard_kernels.cpu.records import BUFFER
 
@@ -60,25 +64,45 @@ class CompiledBackend:
 
     def runner(self, binding: Binding, *, filtered: bool) -> CompiledRunner:
         """Return what runs whole frames of a bound plan."""
-        pitch = {level: layout.pitch for level, layout in binding.layouts().items()}
+        pitch = {
+            level: layout.pitch for level, layout in binding.layouts(filtered=filtered).items()
+        }
         names = [spec.name for spec in binding.cached(filtered)]
-        return CompiledRunner(
-            self._library, Program(binding, names, pitch, self._emitter), self.dtype
-        )
+
+        def program(*, tabled: bool) -> Program:
+            return Program(binding, names, pitch, self._emitter, tabled=tabled)
+
+        some = None if filtered else program(tabled=True)
+        return CompiledRunner(self._library, program(tabled=False), some, self.dtype)
 
     def store(self, layout: LevelLayout, channels: int, pad_value: float) -> FeatureStore:
         """Allocate the cache of one feature map."""
         return FeatureStore(layout, channels, self.dtype, pad_value, self._scratch)
 
-    def copy_cells(
+    def layout(self, level: Level, halo: Halo, *, filtered: bool) -> LevelLayout:
+        """Return where the cells of a level's cached maps lie; found by tables they need no room
+        to shift as a whole."""
+        return LevelLayout(level, halo) if filtered else LevelLayout(level, halo, slack_share=0)
+
+    def mover(self, layout: LevelLayout, *, filtered: bool) -> CellMover:
+        """Return what moves the cached maps of a level: tables, unless tiles are gathered."""
+        if filtered:
+            return CopyingMover(layout, self._copy_cells)
+        return TableMover(self._library, layout, self._copy_cells)
+
+    def _copy_cells(
         self, stores: Sequence[FeatureStore], sources: torch.Tensor, destinations: torch.Tensor
     ) -> None:
         """Copy cells inside stores, one store a thread at a time."""
-        threads = min(torch.get_num_threads(), len(stores))
+        threads = min(compute_threads(), len(stores))
         sizes = [store.channels * self.dtype.itemsize for store in stores]
         addresses = [store.address for store in stores]
         maps = np.array(list(zip(addresses, sizes, strict=True)), dtype=BUFFER)
         self._library.move(maps, sources.numpy(), destinations.numpy(), threads)
+
+    def mover_bytes(self, layout: LevelLayout, *, filtered: bool) -> int:
+        """Return the memory that :meth:`mover` would take."""
+        return 0 if filtered else table_bytes(layout)
 
     def store_bytes(self, layout: LevelLayout, channels: int) -> int:
         """Return the memory that :meth:`store` would take."""

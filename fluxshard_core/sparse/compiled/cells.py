@@ -9,7 +9,9 @@ import torch
 
 from fluxshard_core.reuse.remap import Bool, Level
 from fluxshard_core.sparse.compiled.drafts import Rule
+from fluxshard_core.sparse.movers import Place
 from fluxshard_core.sparse.scratch import Scratch
+from fluxshard_core.threads import compute_threads
 from fluxshard_kernels.cpu.library import Int32, Int64, Library, Records
 from fluxshard_kernels.cpu.records import LIST, RULE
 
@@ -19,7 +21,7 @@ _ALIGNMENT = 16  # int32 values in a cache line
 class CellLists:
     """The lists of one assembly's ``rules``, in their order.
 
-    Rules that are the identity need no list, only the number of cells.
+    Rules that are the identity need no list, only the number of cells; a table is one.
     """
 
     def __init__(self, library: Library, rules: Sequence[Rule]) -> None:
@@ -27,12 +29,24 @@ class CellLists:
         self.levels = tuple(dict.fromkeys(rule.level for rule in rules))
         index = {level: at for at, level in enumerate(self.levels)}
         self._level_of: Int32 = np.array([index[rule.level] for rule in rules], dtype=np.int32)
-        self._explicit: Int64 = np.flatnonzero([not rule.is_identity for rule in rules])
-        self._sources = [rules[at].source for at in self._explicit.tolist()]
-        self._records: Records = np.zeros(len(self._explicit), RULE)
-        for record, at in zip(self._records, self._explicit.tolist(), strict=True):
+        tables = [rule.what == Rule.TABLE for rule in rules]
+        self._tables = [
+            (at, rule.source)
+            for at, (rule, table) in enumerate(zip(rules, tables, strict=True))
+            if table and rule.tabled and rule.source is not None
+        ]
+        explicit = [
+            not (rule.is_identity or table) for rule, table in zip(rules, tables, strict=True)
+        ]
+        self._explicit: Int64 = np.flatnonzero(explicit)
+        listed = [rules[at] for at in self._explicit.tolist()]
+        self._sources = tuple(dict.fromkeys(rule.source for rule in listed))
+        self._source_of = np.array([self._sources.index(rule.source) for rule in listed], np.intp)
+        self._tabled = np.array([rule.tabled for rule in listed], dtype=np.bool_)
+        self._records: Records = np.zeros(len(listed), RULE)
+        for record, rule in zip(self._records, listed, strict=True):
             for name in ("scale", "shift", "divisor", "period", "phase", "what"):
-                record[name] = getattr(rules[at], name)
+                record[name] = getattr(rule, name)
 
     def mark(
         self, marks: Mapping[Level, Bool] | None, scratch: Scratch
@@ -55,20 +69,20 @@ class CellLists:
         self,
         rows: Sequence[Int32],
         cols: Sequence[Int32],
-        place: Callable[[Level], tuple[int, int]],
+        place: Callable[[Level], Place],
         scratch: Scratch,
     ) -> Records:
         """Return a list record a rule for the cells at ``rows``, ``cols`` of each level.
 
-        ``place`` tells where a level's maps begin and how far apart their rows lie, in cells.
+        ``place`` tells where the cells of a level's maps lie. Its tables must stay as they are
+        for as long as the lists are used.
         """
         counts: Int64 = np.array([len(row) for row in rows], dtype=np.int64)
         lists: Records = np.zeros(len(self._level_of), LIST)
         lists["count"] = counts[self._level_of]
-        rules = self._records.copy()  # others may be filling in theirs on other threads
-        for rule, source in zip(rules, self._sources, strict=True):
-            if source is not None:
-                rule["origin"], rule["pitch"] = place(source)
+        rules = self._placed(place)
+        for at, source in self._tables:
+            lists["positions"][at] = place(source).table
         level_of = self._level_of[self._explicit]
         rooms = -(-counts[level_of] // _ALIGNMENT) * _ALIGNMENT
         ends = np.cumsum(rooms)
@@ -76,10 +90,20 @@ class CellLists:
         out: Int64 = memory.ctypes.data + 4 * (ends - rooms)
         written: Int64 = np.empty(len(out), dtype=np.int64)
         cells = (_addresses(rows), _addresses(cols), counts)
-        self._library.lists(rules, cells, level_of, out, written)
+        self._library.lists(rules, cells, level_of, out, written, compute_threads())
         lists["positions"][self._explicit] = out
         lists["count"][self._explicit] = written
         return lists
+
+    def _placed(self, place: Callable[[Level], Place]) -> Records:
+        """The rules of one endpoint's maps; other threads may want those of others meanwhile."""
+        places = [Place(0, 0) if source is None else place(source) for source in self._sources]
+        found = np.array([(at.origin, at.pitch, at.table) for at in places], dtype=np.uint64)
+        origin, pitch, table = found.reshape(-1, 3)[self._source_of].T
+        rules = self._records.copy()
+        rules["origin"], rules["pitch"] = origin, pitch
+        rules["table"] = np.where(self._tabled, table, 0)
+        return rules
 
 
 def _addresses(arrays: Sequence[Int32]) -> Int64:

@@ -17,10 +17,12 @@ class Rule:
 
     Cell ``(row, col)`` reads ``floor((row * scale + shift) / divisor)`` of a map of level
     ``source``; None is memory that holds just the output cells, in order. Only cells with
-    ``(row + phase) % period == 0`` count. ``what`` is the position, or the row or column alone.
+    ``(row + phase) % period == 0`` count. ``what`` is the position, or the row or column alone,
+    or, whatever the cells, the position of every place of the source. ``tabled``: positions are
+    those of the source's table, else they are the places themselves.
     """
 
-    POSITION, ROW, COLUMN, INDEX = range(4)
+    POSITION, ROW, COLUMN, INDEX, TABLE = range(5)
 
     level: Level
     source: Level | None
@@ -30,19 +32,25 @@ class Rule:
     period: Pair = (1, 1)
     phase: Pair = (0, 0)
     what: int = POSITION
+    tabled: bool = False
 
     @property
     def is_identity(self) -> bool:
         """Whether the ``i``-th cell lies at ``i``."""
         return self.source is None and self.period == (1, 1)
 
+    def moved(self, cells: Pair) -> Rule:
+        """Return the rule of what lies so many cells ``(dy, dx)`` further in the source."""
+        (sy, sx), (dy, dx) = self.shift, self.divisor
+        return replace(self, shift=(sy + cells[0] * dy, sx + cells[1] * dx))
+
 
 @dataclass(frozen=True)
 class Strip:
     """Channels of a feature map in memory: ``offset`` floats into each cell of ``buffer``.
 
-    ``source`` is the level of a map whose rows lie ``pitch`` cells apart; None is memory that
-    holds just the active cells. ``stride`` floats a cell.
+    ``source`` is the level of a map whose rows lie ``pitch`` cells apart, or ``tabled`` anywhere;
+    None is memory that holds just the active cells. ``stride`` floats a cell.
     """
 
     buffer: int
@@ -51,6 +59,7 @@ class Strip:
     channels: int
     stride: int
     pitch: int = 0
+    tabled: bool = False
 
     def part(self, start: int, stop: int) -> Strip:
         """Return channels ``start`` to ``stop``."""
@@ -58,7 +67,7 @@ class Strip:
 
     def rule(self, level: Level) -> Rule:
         """Return where the cells of ``level`` lie in it, each at its own place."""
-        return Rule(level, self.source)
+        return Rule(level, self.source, tabled=self.tabled)
 
 
 Strips = tuple[Strip, ...]
@@ -88,7 +97,8 @@ class SegmentDraft:
 
 @dataclass(frozen=True, eq=False)
 class WindowDraft:
-    """A pool's window: its kernel, dilation, the map's size and pitch, and where it begins."""
+    """A pool's window: its kernel, dilation, the map's size, pitch and table, and where it
+    begins."""
 
     kernel: Pair
     dilation: Pair
@@ -96,6 +106,7 @@ class WindowDraft:
     pitch: int
     rows: Rule
     cols: Rule
+    table: Rule
 
 
 @dataclass(frozen=True, eq=False)

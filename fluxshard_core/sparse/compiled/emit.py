@@ -133,7 +133,7 @@ class Emitter:
                 weight = node.weight[inputs, :, phase[0] :: sy, phase[1] :: sx]
                 used = [(y, x) for y in range(weight.shape[2]) for x in range(weight.shape[3])]
                 strip = source.part(inputs.start, inputs.stop)
-                rule = _phase_rule(node, source.source, phase, level)
+                rule = _phase_rule(node, source, phase, level)
                 matrix = weight.permute(2, 3, 0, 1).reshape(-1, group_out)
                 where = Rule.POSITION if out.source else Rule.INDEX
                 cells = replace(part.rule(level), period=rule.period, phase=rule.phase, what=where)
@@ -166,7 +166,10 @@ class Emitter:
 
 
 def _segment(strip: Strip, rule: Rule, cell: Pair, cells: int = 1) -> SegmentDraft:
-    """The strip's channels at so many neighbouring cells, from ``cell`` ``(dy, dx)`` on."""
+    """The strip's channels at so many neighbouring cells, from ``cell`` ``(dy, dx)`` on; of a
+    tabled one at that cell alone."""
+    if strip.tabled:
+        return SegmentDraft(strip.buffer, rule.moved(cell), strip.offset, strip.channels)
     offset = strip.offset + (cell[0] * strip.pitch + cell[1]) * strip.stride
     return SegmentDraft(strip.buffer, rule, offset, cells * strip.channels)
 
@@ -178,35 +181,36 @@ def _own(strip: Strip, level: Level) -> SegmentDraft:
 def _taps(
     node: Conv, strip: Strip, level: Level, *, single: bool = False
 ) -> Iterator[SegmentDraft]:
-    """What a convolution reads; taps of one row are one segment where they are neighbours."""
+    """What a convolution reads; taps of one row are one segment where they lie side by side."""
     (height, width), (down, right) = node.kernel, node.dilation
     top, left = node.padding[:2]
-    rule = Rule(level, strip.source, node.stride, (-top, -left))
-    whole = strip.channels == strip.stride and right == 1 and not single
+    rule = Rule(level, strip.source, node.stride, (-top, -left), tabled=strip.tabled)
+    together = strip.channels == strip.stride and right == 1 and not strip.tabled
     for row in range(height):
-        if whole:
+        if together and not single:
             yield _segment(strip, rule, (row * down, 0), width)
         else:
             for col in range(width):
                 yield _segment(strip, rule, (row * down, col * right))
 
 
-def _phase_rule(node: ConvTranspose, source: Level | None, phase: Pair, level: Level) -> Rule:
+def _phase_rule(node: ConvTranspose, source: Strip, phase: Pair, level: Level) -> Rule:
     (sy, sx), (top, left) = node.stride, node.padding
     return Rule(
         level,
-        source,
+        source.source,
         shift=node.padding,
         divisor=node.stride,
         period=node.stride,
         phase=((top - phase[0]) % sy, (left - phase[1]) % sx),
+        tabled=source.tabled,
     )
 
 
 def _pool(node: Pool, strip: Strip, out: Strip, level: Level) -> OperatorDraft:
     assert strip.source is not None
     top, left = node.padding[:2]
-    rule = Rule(level, strip.source, node.stride, (-top, -left))
+    rule = Rule(level, strip.source, node.stride, (-top, -left))  # places, which have neighbours
     window = WindowDraft(
         node.kernel,
         node.dilation,
@@ -214,6 +218,7 @@ def _pool(node: Pool, strip: Strip, out: Strip, level: Level) -> OperatorDraft:
         strip.pitch,
         replace(rule, what=Rule.ROW),
         replace(rule, what=Rule.COLUMN),
+        Rule(level, strip.source, what=Rule.TABLE, tabled=strip.tabled),
     )
     kind = Kind.MAXIMUM if node.kind == "max" else Kind.AVERAGE
     segment = SegmentDraft(strip.buffer, rule, strip.offset, strip.channels)

@@ -45,8 +45,13 @@ class Program:
         cached: Collection[str],
         pitch: Mapping[Level, int],
         emitter: Emitter,
+        *,
+        tabled: bool,
     ) -> None:
+        """``tabled``: maps are found by their levels' tables, but for those that every frame
+        overwrites; else all cells lie in place, and neighbours can be read together."""
         self._binding, self._pitch, self._emitter = binding, pitch, emitter
+        self._tabled = set(cached) - binding.overwritten if tabled else set()
         self.maps = tuple(cached)
         self._map_index = {name: index for index, name in enumerate(self.maps)}
         self.slots: list[Slot] = []
@@ -69,10 +74,9 @@ class Program:
         )
 
     def _map_strip(self, name: str) -> Strip:
-        spec, level = self._binding.plan.tensors[name], self._binding.level[name]
-        return Strip(
-            self._map_index[name], level, 0, spec.channels, spec.channels, self._pitch[level]
-        )
+        channels, level = self._binding.plan.tensors[name].channels, self._binding.level[name]
+        index, pitch = self._map_index[name], self._pitch[level]
+        return Strip(index, level, 0, channels, channels, pitch, name in self._tabled)
 
     def _end_section(self, island: IslandStep | None) -> None:
         start = self.sections[-1].stop if self.sections else 0

@@ -11,6 +11,7 @@ from fluxshard_core.sparse.compiled.cells import CellLists
 from fluxshard_core.sparse.compiled.drafts import Strip
 from fluxshard_core.sparse.compiled.emit import Emitter
 from fluxshard_core.sparse.layout import Patch
+from fluxshard_core.sparse.movers import Place
 from fluxshard_core.sparse.nodes import Node
 from fluxshard_core.sparse.operators import TileSource
 from fluxshard_core.sparse.patches import patch_of
@@ -18,6 +19,7 @@ from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid, TileSet
+from fluxshard_core.threads import compute_threads
 from fluxshard_kernels.cpu.library import Int32, Library, Records
 from fluxshard_kernels.cpu.records import BUFFER, LIST, PART
 
@@ -50,7 +52,7 @@ class CompiledWindow:
         assembly, lists = self._prepare(layout.pitch)
         rows, cols = _cells(tiles)
         records = lists.lists(
-            [rows], [cols], lambda level: (layout.origin, layout.pitch), self._scratch
+            [rows], [cols], lambda level: Place(layout.origin, layout.pitch), self._scratch
         )
         out = torch.empty((tiles.n, height, width, self._out.channels), dtype=self._dtype)
         buffers = np.array(
@@ -109,7 +111,7 @@ class CompiledPoint:
 
 
 def _run(library: Library, assembly: Assembly, parts: Records, dtype: torch.dtype) -> None:
-    half, threads = dtype is torch.bfloat16, torch.get_num_threads()
+    half, threads = dtype is torch.bfloat16, compute_threads()
     library.run(assembly.operators, assembly.segments, parts, threads, half=half)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
+from fluxshard_core.reuse.remap import Level
 from fluxshard_core.sparse.binding import Binding
-from fluxshard_core.sparse.feature_cache import copy_cells
-from fluxshard_core.sparse.layout import LevelLayout
+from fluxshard_core.sparse.layout import Halo, LevelLayout
+from fluxshard_core.sparse.movers import CopyingMover, copy_cells
 from fluxshard_core.sparse.nodes import (
     Binary,
     Concat,
@@ -95,11 +94,17 @@ class CpuBackend:
         """Allocate the cache of one feature map."""
         return FeatureStore(layout, channels, self.dtype, pad_value, self._scratch)
 
-    def copy_cells(
-        self, stores: Sequence[FeatureStore], sources: torch.Tensor, destinations: torch.Tensor
-    ) -> None:
-        """Copy cells inside stores."""
-        copy_cells(stores, sources, destinations)
+    def layout(self, level: Level, halo: Halo, *, filtered: bool) -> LevelLayout:
+        """Return where the cells of a level's cached maps lie."""
+        return LevelLayout(level, halo)
+
+    def mover(self, layout: LevelLayout, *, filtered: bool) -> CopyingMover:
+        """Return what moves the cached maps of a level."""
+        return CopyingMover(layout, copy_cells)
+
+    def mover_bytes(self, layout: LevelLayout, *, filtered: bool) -> int:
+        """Return the memory that :meth:`mover` would take."""
+        return 0
 
     def store_bytes(self, layout: LevelLayout, channels: int) -> int:
         """Return the memory that :meth:`store` would take."""

@@ -44,7 +44,13 @@ def test_a_picture_of_few_colours_survives_quantisation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fine", "coarse"), [(JpegImages(95), JpegImages(20)), (H264Images(12), H264Images(40))]
+    ("fine", "coarse"),
+    [
+        (JpegImages(95), JpegImages(20)),
+        (H264Images(12), H264Images(40)),
+        (H264Images(12, halved=True), H264Images(40, halved=True)),
+        (H264Images(4), H264Images(4, halved=True)),
+    ],
 )
 def test_lower_quality_costs_fewer_bytes_and_more_error(
     fine: ImageCodec, coarse: ImageCodec, still: Frame

@@ -17,7 +17,9 @@ from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.profile import ReuseProfile
 
 
-def test_a_calibration_is_saved_resumed_and_says_the_same_again(tmp_path: Path) -> None:
+def test_a_calibration_is_saved_resumed_and_says_the_same_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     threads = torch.get_num_threads()
     out, summary = tmp_path / "profile.yaml", tmp_path / "summary.json"
     options = "--model yolo11n --random-weights --sequences scene --size 96x128 --max-frames 3"
@@ -29,10 +31,14 @@ def test_a_calibration_is_saved_resumed_and_says_the_same_again(tmp_path: Path) 
     measured = points.read_text()
     assert len(measured.splitlines()) == len(profile.bins[0].found.curve)
     second = CliRunner().invoke(command, arguments)
-    torch.set_num_threads(threads)
     assert second.exit_code == 0, second.output
     assert points.read_text() == measured
     assert ReuseProfile.load(out).bins == profile.bins
+    monkeypatch.setattr("fluxshard_core.commands.calibrate.digest", lambda: "of another program")
+    third = CliRunner().invoke(command, arguments)
+    torch.set_num_threads(threads)
+    assert third.exit_code == 0, third.output
+    assert len(points.read_text().splitlines()) == 2 * len(measured.splitlines())
     profile.check_model("yolo11n", Detector.load("yolo11n", random_seed=0).model_hash)
     assert json.loads(summary.read_text())["bins"][0]["above"] == 0
     assert "retention" in first.output

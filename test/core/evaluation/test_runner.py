@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fluxshard_core.baselines.context import MethodContext
 from fluxshard_core.baselines.edge_only import EdgeOnly
 from fluxshard_core.baselines.method import MethodResult
 from fluxshard_core.errors import InputError
-from fluxshard_core.evaluation.runner import REFERENCE, evaluate, median_motion
+from fluxshard_core.evaluation.runner import REFERENCE, evaluate
 from fluxshard_core.evaluation.sequences import open_sequences
 from fluxshard_core.frame import Frame
 from fluxshard_core.models.detections import Detections
-from fluxshard_core.motion.field import MotionField
 
 
 class Blind:
@@ -90,24 +87,3 @@ def test_sequences_and_methods_are_crossed_and_progress_is_told(
 def test_a_single_frame_cannot_be_scored(context: MethodContext, davis: Path) -> None:
     with pytest.raises(InputError, match="1 frames; scoring needs two or more"):
         list(evaluate(open_sequences([davis]), {"blind": Blind()}, context, max_frames=1))
-
-
-@pytest.mark.parametrize(
-    ("make", "expected"),
-    [
-        (lambda: MotionField.zero(32, 48), 0.0),
-        (lambda: MotionField.invalid(32, 48), 0.0),
-        (
-            lambda: MotionField(
-                np.array([[[12, 16], [0, 0], [0, 8]]], dtype=np.int16),
-                np.array([[True, False, True]]),
-            ),
-            3.5,
-        ),
-    ],
-    ids=["still", "unknown", "lengths 5 and 2"],
-)
-def test_motion_intensity_is_the_median_length_of_known_vectors(
-    make: Callable[[], MotionField], expected: float
-) -> None:
-    assert median_motion(make()) == expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,19 @@ def test_large_motion_is_found_by_a_wide_search(pan):
     source = EncoderMotion(options=EncoderOptions(me="umh", me_range=64))
     field = [source.next(image).field for image in images][2]
     assert (np.abs(field.vectors[:, 3:] - (192, 0)) <= 1).all(axis=-1).mean() >= 0.95
+
+
+def test_vectors_are_the_same_on_however_many_cores(pan):
+    cores = os.sched_getaffinity(0)
+    found = []
+    for allowed in (cores, {min(cores)}):
+        os.sched_setaffinity(0, allowed)
+        try:
+            source = EncoderMotion()
+            found.append([source.next(image).field.vectors for image in pan((5, 3), 3)])
+        finally:
+            os.sched_setaffinity(0, cores)
+    assert np.array_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize(

@@ -75,3 +75,22 @@ def test_common_shift_ignores_invalid_blocks_and_refuses_disagreement():
     assert MotionField(vectors, np.ones((2, 2), dtype=np.bool_)).common_shift() is None
     assert MotionField.invalid(16, 16).common_shift() is None
     assert MotionField.zero(16, 16).common_shift() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: MotionField.zero(32, 48), 0.0),
+        (lambda: MotionField.invalid(32, 48), 0.0),
+        (
+            lambda: MotionField(
+                np.array([[[12, 16], [0, 0], [0, 8]]], dtype=np.int16),
+                np.array([[True, False, True]]),
+            ),
+            3.5,
+        ),
+    ],
+    ids=["still", "unknown", "lengths 5 and 2"],
+)
+def test_the_median_length_is_that_of_known_vectors(make, expected):
+    assert make().median_length() == expected

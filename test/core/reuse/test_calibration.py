@@ -36,8 +36,8 @@ def test_no_budget_keeps_the_most_careful_policy() -> None:
 def test_the_whole_curve_is_kept_and_says_what_was_chosen() -> None:
     found = search(["easy"], linear, budget=0.012, knobs=(BACKGROUND, EASE))
     tried = [(p.config.background_threshold, p.config.fine_ease) for p in found.curve]
-    assert tried == [(0.1, 0), (0.2, 0), (0.3, 0), (0.2, 0.1), (0.2, 0.2)]
-    assert [point.chosen for point in found.curve] == [True, True, False, True, False]
+    assert tried == [(0.1, 0), (0.2, 0), (0.3, 0), (0.2, 0.1), (0.2, 0.2), (0.1, 0.05)]
+    assert [point.chosen for point in found.curve] == [True, True, False, True, False, False]
 
 
 def test_a_step_that_saves_nothing_or_raises_alarms_is_not_taken() -> None:
@@ -46,6 +46,19 @@ def test_a_step_that_saves_nothing_or_raises_alarms_is_not_taken() -> None:
 
     found = search(["easy"], dear, budget=0.5, knobs=(BACKGROUND, EASE), max_false_alarms=0.5)
     assert (found.config.background_threshold, found.config.fine_ease) == (0.1, 0.0)
+
+
+@pytest.mark.parametrize(("budget", "ease"), [(0.04, 0.05), (0.0, 0.05), (0.5, 0.2)])
+def test_what_the_search_starts_from_is_taken_where_nothing_better_is_found(
+    budget: float, ease: float
+) -> None:
+    def kind_in_between(config: ReuseConfig, sequence: str) -> Measured:
+        loss = 0.03 if config == ReuseConfig() else 0.03 + config.fine_ease
+        return Measured(1 - loss, 0.5 - config.fine_ease, 0.0)
+
+    found = search(["a"], kind_in_between, budget=budget, knobs=(EASE,))
+    assert found.config.fine_ease == ease
+    assert next(point for point in found.curve if point.config == found.config).chosen
 
 
 def test_whole_numbers_stay_whole() -> None:

@@ -33,6 +33,7 @@ CONFIG = ReuseConfig(
     head_largest=8.0,
     head_reach=0,
     still_threshold=0.0,
+    reach_threshold=0.0,
     shape_confidence=0.5,
     shape_interval=2,
     cut_share=0.5,
@@ -113,6 +114,22 @@ def test_what_is_recomputed_with_a_block_stays_on_the_object() -> None:
     assert scene.critical(config)[2] == [[r, c] for r in (2, 3) for c in (3, 4, 5)]
 
 
+@pytest.mark.parametrize(
+    ("cost", "residual", "cols"),
+    [(0.05, 0.0, (4,)), (0.05, 0.25, (3, 4, 5)), (0.07, 0.0, (3, 4, 5))],
+    ids=["in their place", "moved", "in their place beside a large change"],
+)
+def test_surroundings_in_their_place_are_spared_unless_the_change_is_large(
+    cost: float, residual: float, cols: tuple[int, ...]
+) -> None:
+    scene = Scene()
+    scene.object_at(slice(2, 3), slice(2, 8))
+    scene.residual[32][...] = residual
+    scene.cost[2, 4] = cost
+    config = replace(CONFIG, reach=16, reach_threshold=0.06)
+    assert scene.critical(config) == {stride: [[2, col] for col in cols] for stride in STRIDES}
+
+
 def test_without_any_tolerance_all_that_lies_off_its_place_on_an_object_is_critical() -> None:
     scene = Scene()
     scene.object_at(slice(2, 3), slice(2, 3))
@@ -170,7 +187,7 @@ class BranchedScene(Scene):
         self.object_at(slice(2, 6), slice(2, 6))
         near, covered = np.zeros((2, *SHAPE), dtype=bool)
         near[2:6, 2:6] = covered[3:5, 3:5] = True
-        region = SalientRegion(near, covered, extent, trust)
+        region = SalientRegion(near, covered, covered, extent, trust)
         self.salience = replace(self.salience, regions=(region,))
 
     def classified(self, config: ReuseConfig = CONFIG) -> dict[int, np.ndarray]:

@@ -9,14 +9,24 @@ import pytest
 
 from fluxshard_core.motion.field import MotionField
 from fluxshard_core.reuse.config import ReuseConfig
-from fluxshard_core.reuse.contested import DECAY, UNSEEN_DECAY, Contests, coding_ease
+from fluxshard_core.reuse.contested import (
+    AROUND_EASE,
+    DECAY,
+    MOST_CARE,
+    UNSEEN_DECAY,
+    Contests,
+    coding_ease,
+)
 from fluxshard_core.reuse.salience import Salience
 
-ROWS, COLS = 6, 10
+ROWS, COLS = 12, 24
 DOG, HORSE = 16, 17
-BOX = (32.0, 32.0, 96.0, 64.0)
-SHIFTED = (36.0, 32.0, 100.0, 64.0)  # overlaps it by 0.88
-FAR = (112.0, 64.0, 160.0, 96.0)
+BOX = (32.0, 32.0, 132.0, 132.0)  # of the usual extent: its size says nothing
+SHIFTED = (36.0, 32.0, 136.0, 132.0)  # overlaps it by 0.92
+FAR = (240.0, 32.0, 340.0, 132.0)
+SMALL = (64.0, 64.0, 89.0, 89.0)  # a quarter of the usual extent
+LARGE = (0.0, 0.0, 384.0, 104.1666)  # twice the usual
+TORN = 0  # the ease of what is contested wholly
 
 
 def _see(contests: Contests, *found: tuple[tuple[float, ...], float, int]) -> None:
@@ -27,30 +37,30 @@ def _see(contests: Contests, *found: tuple[tuple[float, ...], float, int]) -> No
     )
 
 
-def _doubt(contests: Contests, row: int = 2, col: int = 3) -> float:
-    return float(contests.blocks(ROWS, COLS)[row, col])
+def _ease(contests: Contests, row: int = 4, col: int = 4) -> float:
+    return float(contests.ease(ROWS, COLS)[row, col])
 
 
 def test_overlapping_results_of_two_classes_contest_each_other_by_how_near_they_are() -> None:
     contests = Contests()
-    _see(contests, (BOX, 0.9, DOG), (SHIFTED, 0.45, HORSE), (FAR, 0.9, HORSE))
-    assert _doubt(contests) == pytest.approx(0.7)  # the weaker one is also weak in itself
-    assert _doubt(contests, 5, 8) == 0  # nothing contests the far one
+    _see(contests, (BOX, 0.9, DOG), (SHIFTED, 0.6, HORSE), (FAR, 0.9, HORSE))
+    assert _ease(contests) == pytest.approx(1 / 3)
+    assert _ease(contests, 4, 18) == 1  # nothing contests the far one
 
 
 @pytest.mark.parametrize("other", [(SHIFTED, 0.9, DOG), (FAR, 0.9, HORSE)], ids=["class", "place"])
 def test_results_of_one_class_or_apart_do_not(other: tuple[tuple[float, ...], float, int]) -> None:
     contests = Contests()
     _see(contests, (BOX, 0.9, DOG), other)
-    assert not contests.blocks(ROWS, COLS).any()
+    assert (contests.ease(ROWS, COLS) == 1).all()
 
 
 def test_a_result_that_turns_to_another_class_is_contested_wholly() -> None:
     contests = Contests()
     _see(contests, (BOX, 0.9, DOG))
-    assert _doubt(contests) == 0
+    assert _ease(contests) == 1
     _see(contests, (SHIFTED, 0.9, HORSE))
-    assert _doubt(contests) == 1
+    assert _ease(contests) == TORN
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -59,46 +69,71 @@ def test_a_contest_fades_and_is_forgotten(seen: bool) -> None:
     _see(contests, (BOX, 0.9, DOG), (BOX, 0.9, HORSE))
     again = [(BOX, 0.9, DOG)] if seen else []
     _see(contests, *again)
-    assert _doubt(contests) == pytest.approx(DECAY if seen else UNSEEN_DECAY)
-    fading = [_doubt(contests)]
-    for _ in range(100):
+    assert _ease(contests) == pytest.approx(1 + (TORN - 1) * (DECAY if seen else UNSEEN_DECAY))
+    fading = [_ease(contests)]
+    for _ in range(200):
         _see(contests, *again)
-        fading.append(_doubt(contests))
-    assert all(later <= before for before, later in pairwise(fading))
-    assert fading[-1] == 0
+        fading.append(_ease(contests))
+    assert all(later >= before for before, later in pairwise(fading))
+    assert fading[-1] == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.parametrize(
-    ("score", "doubt"), [(0.95, 0), (0.55, 0.5), (0.3, 1), (0.15, 0.5), (0.0, 0)]
+    ("score", "ease"), [(0.95, 1), (0.55, 0.5), (0.3, 0), (0.15, 0.5), (0.0, 1)]
 )
 def test_an_object_alone_is_in_doubt_where_it_may_fall_below_what_is_published(
-    score: float, doubt: float
+    score: float, ease: float
 ) -> None:
     contests = Contests()
     _see(contests, (BOX, score, DOG))
-    assert _doubt(contests) == pytest.approx(doubt)
+    assert _ease(contests) == pytest.approx(ease)
+
+
+@pytest.mark.parametrize(
+    ("score", "eases"), [(0.9, [0.2, 1, 1]), (0.55, [-0.3, 0.5, 0.9]), (0.1, [0.4, 2 / 3, 0.8])]
+)
+def test_small_objects_get_more_care_and_large_ones_less(score: float, eases: list[float]) -> None:
+    got = []
+    for box in (SMALL, BOX, LARGE):
+        contests = Contests()
+        _see(contests, (box, score, DOG))
+        got.append(_ease(contests))
+    assert got == pytest.approx(eases, abs=0.001)
+
+
+def test_a_contested_class_is_no_safer_for_being_large_and_care_has_an_end() -> None:
+    for box, ease in ((LARGE, TORN), (SMALL, MOST_CARE)):
+        contests = Contests()
+        _see(contests, (box, 0.9, DOG), (box, 0.9, HORSE))
+        assert _ease(contests) == pytest.approx(ease)
 
 
 def test_a_contest_moves_with_its_object() -> None:
     contests = Contests()
-    _see(contests, (BOX, 0.5, DOG), (BOX, 0.5, HORSE))
+    _see(contests, (BOX, 0.9, DOG), (BOX, 0.9, HORSE))
     motion = MotionField.zero(16 * ROWS, 16 * COLS)
     motion.vectors[...] = 4 * 48, 0
     contests.follow(motion)
-    blocks = contests.blocks(ROWS, COLS)
-    assert blocks[2, 6] == 1
-    assert blocks[2, 3] == 0
+    ease = contests.ease(ROWS, COLS)
+    assert ease[4, 10] == TORN
+    assert ease[4, 3] == 1
 
 
-def test_care_goes_to_contested_objects_first_and_to_no_object_last() -> None:
+def test_beside_an_object_less_care_is_taken_but_no_less_than_there_already() -> None:
+    contests = Contests()
+    _see(contests, (BOX, 0.9, DOG), (BOX, 0.9, HORSE), ((148, 32, 248, 132), 0.7, DOG))
+    ease = contests.ease(ROWS, COLS)
+    assert ease[4, 8] == TORN
+    assert ease[4, 1] == TORN + AROUND_EASE
+    assert ease[4, 9] == TORN + AROUND_EASE  # on the second one, which asks for less
+    assert ease[4, 10] == ease[4, 15] == pytest.approx(0.8)
+    assert ease[4, 16] == 1
+
+
+def test_where_no_object_is_due_nothing_needs_care() -> None:
     salience = Salience(ReuseConfig(min_margin=16, max_margin=16))
     salience.update(np.array([BOX], np.float32), np.array([0.5], np.float32))
     salient = salience.blocks(ROWS, COLS)
-    contested = np.zeros((ROWS, COLS), np.float32)
-    contested[2:4, 2:6] = 0.75
-    on, beside, apart = (2, 3), (1, 3), (5, 9)
-    ease = coding_ease(salient, contested)
-    assert ease[on] == 0.25
-    assert ease[beside] == ease[apart] == 1
-    contested[1] = 0.75  # of an object that overlaps the surroundings of this one
-    assert coding_ease(salient, contested)[beside] == 0.75
+    ease = coding_ease(salient, np.full((ROWS, COLS), 0.25, np.float32))
+    assert ease[4, 4] == 0.25
+    assert ease[4, 18] == 1

@@ -23,14 +23,16 @@ def found(threshold: float) -> Found:
 
 def profile(*edges: float) -> ReuseProfile:
     bins = tuple(MotionBin(edge, ("a", "b"), found(0.1 + edge / 100)) for edge in edges)
-    return ReuseProfile("tiny", "00ff", (96, 160), 0.03, 7, "fluxshard calibrate ...", bins)
+    return ReuseProfile(
+        "tiny", "00ff", (96, 160), 0.03, 7, "fluxshard calibrate ...", "commit 0", bins
+    )
 
 
 def test_a_profile_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
     file = tmp_path / "profile.yaml"
     profile(0, 3, 9).save(file)
     assert ReuseProfile.load(file) == profile(0, 3, 9)
-    assert "version: 1" in file.read_text()
+    assert "version: 2" in file.read_text()
 
 
 @pytest.mark.parametrize(("motion", "edge"), [(0, 0), (2.9, 0), (3, 3), (8, 3), (400, 9)])
@@ -53,9 +55,9 @@ def test_bins_that_leave_a_gap_are_refused(edges: tuple[float, ...]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("version: 2", "version 1 but of 2"),
+        ("version: 1", "version 2 but of 1"),
         ("[]", "of None"),
-        ("version: 1", "damaged"),
+        ("version: 2", "damaged"),
         ("a: [", "cannot read"),
     ],
 )

@@ -234,7 +234,7 @@ def test_compiled_and_plain_cells_move_alike(seed: int) -> None:
         vectors = rng.integers(-90, 91, (rows, cols, 2)).astype(np.int16)
         vectors[rng.random((rows, cols)) < rng.random()] = rng.integers(-70, 71, 2)
         motion = MotionField(vectors, rng.random((rows, cols)) >= rng.choice([0.0, 0.1]))
-        compiled = remap.follow(motion)
+        compiled = remap.follow(motion, threads=1 + seed % 3)
         for level, plain in remap.follow_plainly(BlockMotion.of(motion)).items():
             one = compiled[level]
             assert one.common == plain.common

@@ -6,16 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import MotionField
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.salience import (
     Salience,
-    box_points,
+    around,
     margin,
+    marked,
     median_step,
-    surroundings,
 )
 
 CONFIG = ReuseConfig(
@@ -76,26 +78,34 @@ def test_the_margin_grows_with_the_object_within_limits(size: float, expected: f
 
 
 @pytest.mark.parametrize("reach", [0.0, 8.0, 16.0, 40.0])
-def test_surroundings_are_the_blocks_within_reach_of_a_point(reach: float) -> None:
-    point = np.array([[52.0, 44.0]], dtype=np.float32)  # the middle of a cell of 8 px
-    near = surroundings(point, reach, 6, 10)
+def test_blocks_within_reach_of_a_point(reach: float) -> None:
+    near = marked(around(boxes((52, 44, 52, 44))[0], reach, 6, 10), 6, 10)
     rows, cols = np.indices((6, 10)) * 16
-    cell = 4 + reach  # its cell, and as many whole ones as reach needs
+    cell = 4 + reach  # it is in the middle of a cell of 8 px; as many whole ones as reach needs
     expected = (cols < 52 + cell) & (cols + 16 > 52 - cell)
     expected &= (rows < 44 + cell) & (rows + 16 > 44 - cell)
     np.testing.assert_array_equal(near, expected)
 
 
-def test_surroundings_reach_into_the_frame_from_outside_it() -> None:
-    point = np.array([[-10.0, 40.0], [900.0, 0.0]], dtype=np.float32)
-    assert np.argwhere(surroundings(point, 16.0, 6, 10)).tolist() == [[1, 0], [2, 0], [3, 0]]
-
-
-def test_a_box_is_covered_without_gaps_up_to_its_edges() -> None:
-    points = box_points(boxes((3, 5, 33, 20))[0])
-    assert points.min(axis=0).tolist() == [3, 5]
-    assert points.max(axis=0).tolist() == [33, 20]
-    assert len(points) == 5 * 3
+@given(
+    corner=st.tuples(st.integers(-90, 200), st.integers(-90, 150)),
+    size=st.tuples(st.integers(-9, 160), st.integers(-9, 120)),
+    reach=st.sampled_from([0, 3, 8, 9, 32]),
+)
+def test_an_area_is_all_cells_of_the_box_and_the_rings_around_them(
+    corner: tuple[int, int], size: tuple[int, int], reach: int
+) -> None:
+    (left, top), (width, height) = corner, size
+    box = boxes((left, top, left + width, top + height))[0]
+    pixels = np.zeros((640, 640), dtype=bool)  # the frame's begin at (160, 160)
+    rows = slice(top + 160, top + 160 + max(height, 0) + 1)
+    pixels[rows, left + 160 : left + 160 + max(width, 0) + 1] = True
+    cells = pixels.reshape(80, 8, 80, 8).any(axis=(1, 3))
+    for _ in range(-(-reach // 8)):
+        cells = cells | np.roll(cells, 1, 0) | np.roll(cells, -1, 0)
+        cells = cells | np.roll(cells, 1, 1) | np.roll(cells, -1, 1)
+    expected = cells[20:32, 20:40].reshape(6, 2, 10, 2).any(axis=(1, 3))
+    np.testing.assert_array_equal(marked(around(box, reach, 6, 10), 6, 10), expected)
 
 
 def test_blocks_near_an_object_get_its_confidence_and_size() -> None:
@@ -165,6 +175,21 @@ def test_boxes_that_keep_straying_make_a_shape_slip() -> None:
         salience.update(boxes((0, 0, right, 64)), scores(0.9))
         slipped.append(salience.blocks(6, 10).regions[0].slipped)
     assert slipped == [True, False, True, False, False, False]
+
+
+@pytest.mark.parametrize(("motion", "reach"), [(0, 0), (15, 0), (20, 1), (34, 2), (60, 2)], ids=str)
+def test_a_shape_reaches_as_far_as_the_scene_moves_within_the_surroundings(
+    motion: int, reach: int
+) -> None:
+    salience = Salience(replace(CONFIG, min_margin=40.0, max_margin=40.0))
+    salience.update(boxes((0, 0, 48, 48)), scores(0.9))
+    field = still()
+    field.vectors[..., 1] = -4 * motion  # quarter pixels upwards
+    field.vectors[0:3, 0:3] = 0  # where the object is
+    salience.follow(field)
+    region = salience.blocks(6, 10).regions[0]
+    assert int(region.shape[0].sum() - region.covered[0].sum()) == reach  # blocks
+    assert (region.near | ~region.shape).all()
 
 
 def test_an_object_lost_for_one_frame_stays_salient_for_as_long_as_it_persists() -> None:

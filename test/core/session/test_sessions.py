@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from fluxshard_core.offload.client import TcpTransport
 from fluxshard_core.offload.latency_profile import LatencyProfile
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.offload.server import InferenceServer
+from fluxshard_core.reuse import shipped
 from fluxshard_core.reuse.calibration import Found, Measured
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.profile import MotionBin, ReuseProfile
@@ -256,13 +258,16 @@ def test_profiles_place_frames_and_both_expectations_are_told(
                     assert result.realised_ms > 0
 
 
+def nothing_kept(engine: Engine) -> ReuseProfile:
+    """A profile for the engine's model by which every frame is computed whole."""
+    name, model_hash = str(engine.detector.name), engine.detector.model_hash
+    policy = ReuseConfig(background_threshold=0.0, new_reach=0)
+    bins = (MotionBin(0, (), Found(policy, Measured(1.0, 0.0, 1.0), ())),)
+    return ReuseProfile(name, model_hash, (160, 224), 0.03, 0, "", "", bins)
+
+
 def test_a_reuse_profile_takes_the_place_of_the_policy(engine: Engine) -> None:
-    detector = engine.detector
-    nothing_kept = ReuseConfig(background_threshold=0.0, new_reach=0)
-    found = Found(nothing_kept, Measured(1.0, 0.0, 1.0), ())
-    calibrated = ReuseProfile(
-        str(detector.name), detector.model_hash, (160, 224), 0.03, 0, "", (MotionBin(0, (), found),)
-    )
+    calibrated = nothing_kept(engine)
     still = [Frame(SCENE.render(0)), Frame(SCENE.render(0) ^ 1), Frame(SCENE.render(0))]
     usual = [EdgeSession(engine, config("edge")).process(frame) for frame in still[:1]]
     session = EdgeSession(engine, config("edge", reuse_profile=calibrated))
@@ -271,3 +276,29 @@ def test_a_reuse_profile_takes_the_place_of_the_policy(engine: Engine) -> None:
     other = replace(calibrated, model_hash="0" * 64)
     with pytest.raises(InputError, match="calibrate it"):
         EdgeSession(engine, config("edge", reuse_profile=other))
+
+
+@pytest.mark.parametrize(
+    ("changes", "whole"),
+    [
+        ({}, True),
+        ({"reuse_profile": None}, False),
+        ({"reuse": ReuseConfig(max_age=300)}, False),
+    ],
+    ids=["by default", "switched off", "own policy"],
+)
+def test_the_shipped_profile_of_the_model_takes_the_place_of_the_default_policy(
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    whole: bool,
+) -> None:
+    calibrated = nothing_kept(engine)
+    monkeypatch.setattr(shipped, "PROFILES", tmp_path)
+    shipped.shipped_profile.cache_clear()
+    calibrated.save(tmp_path / shipped.file_name(calibrated.model, calibrated.model_hash))
+    session = EdgeSession(engine, config("edge", **changes))
+    results = [session.process(Frame(SCENE.render(0) ^ bit)) for bit in (0, 1)]
+    shipped.shipped_profile.cache_clear()
+    assert (results[1].compute_ratio == 1.0) == whole

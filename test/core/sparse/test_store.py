@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fluxshard_core.reuse.remap import Level, LevelMotion
 from fluxshard_core.sparse.feature_cache import FeatureCache
 from fluxshard_core.sparse.layout import Halo, LevelLayout, Patch
+from fluxshard_core.sparse.movers import CopyingMover
 from fluxshard_core.sparse.nodes import Window
 from fluxshard_core.sparse.operators import Backend
 from fluxshard_core.sparse.scratch import Scratch
@@ -124,7 +125,7 @@ def test_caches_follow_many_frames_of_motion_and_keep_their_ring(
     torch.manual_seed(seed)
     level = Level(8, height, width)
     layout = LevelLayout(level, Halo(2, 1, 1))
-    cache = FeatureCache({level: layout}, new_backend().copy_cells)
+    cache = FeatureCache({level: new_backend().mover(layout, filtered=True)})
     cache.add("zero", filled_store(layout, 3, 0.0))
     cache.add("infinite", filled_store(layout, 1, float("-inf")))
     whole = Patch((height + 3, width + 2), (-2, -1))
@@ -151,7 +152,7 @@ def test_a_common_shift_within_the_slack_moves_the_origin_and_copies_no_cell(
 
     level = Level(8, 20, 30)
     layout = LevelLayout(level, Halo(1, 1, 1))
-    cache = FeatureCache({level: layout}, no_copy)
+    cache = FeatureCache({level: CopyingMover(layout, no_copy)})
     cache.add("map", filled_store(layout, 4, 0.0))
     address, origin = cache["map"].frame().untyped_storage().data_ptr(), layout.origin
     for copier in ("gather_cells", "scatter_cells", "recentre"):

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from fluxshard_core.reuse.remap import Level
 from fluxshard_core.sparse.compiled.cells import CellLists
 from fluxshard_core.sparse.compiled.drafts import Rule
+from fluxshard_core.sparse.movers import Place
 from fluxshard_core.sparse.scratch import Scratch
-from fluxshard_kernels.cpu.library import load
+from fluxshard_kernels.cpu.library import Int32, load
 
+PITCH = 50
 PAIRS = st.tuples(st.integers(1, 3), st.integers(1, 3))
 SHIFTS = st.tuples(st.integers(-4, 4), st.integers(-4, 4))
 
 
-def expected(rule: Rule, cells: list[tuple[int, int]], origin: int, pitch: int) -> list[int]:
+def expected(rule: Rule, cells: list[tuple[int, int]], origin: int, table: Int32) -> list[int]:
     """The plain meaning of a rule."""
     found = []
     for index, cell in enumerate(cells):
@@ -33,7 +35,9 @@ def expected(rule: Rule, cells: list[tuple[int, int]], origin: int, pitch: int) 
                 cell, rule.scale, rule.shift, rule.divisor, strict=True
             )
         )
-        found.append([origin + row * pitch + col, row, col, index][rule.what])
+        place = origin + row * PITCH + col
+        position = int(table[place]) if rule.tabled else place
+        found.append([position, row, col, index][rule.what])
     return found
 
 
@@ -44,7 +48,8 @@ def rules(draw: st.DrawFn, level: Level) -> Rule:
     what = draw(st.integers(0, 3))
     source = level if what != Rule.INDEX else None
     geometry = draw(PAIRS), draw(SHIFTS), draw(PAIRS)
-    return Rule(level, source, *geometry, period, phase, what)  # type: ignore[arg-type]
+    tabled = source is not None and draw(st.booleans())
+    return Rule(level, source, *geometry, period, phase, what, tabled)  # type: ignore[arg-type]
 
 
 @given(data=st.data(), seed=st.integers(0, 2**31))
@@ -54,19 +59,28 @@ def test_lists_are_what_their_rules_say(data: st.DataObject, seed: int) -> None:
     levels = [Level(2, 9, 7), Level(4, 5, 4)]
     drawn = [data.draw(rules(levels[index % 2])) for index in range(6)]
     drawn += [Rule(level, None) for level in levels]
+    drawn += [
+        Rule(levels[0], levels[0], what=Rule.TABLE, tabled=tabled) for tabled in (False, True)
+    ]
+    tables = {level: rng.permutation(8000).astype(np.int32) for level in levels}
     marks = {level: rng.random(level.shape) < rng.random() for level in levels}
     lists = CellLists(load(), drawn)
     rows, cols = lists.mark(marks, Scratch())
     memory = Scratch()
-    records = lists.lists(rows, cols, lambda level: (100 * level.stride, 50), memory)
+
+    def place(level: Level) -> Place:
+        return Place(1000 * level.stride, PITCH, tables[level].ctypes.data)
+
+    records = lists.lists(rows, cols, place, memory)
     for rule, record in zip(drawn, records, strict=True):
         cells = list(zip(*(axis.tolist() for axis in np.nonzero(marks[rule.level])), strict=True))
-        wanted = expected(rule, cells, 100 * rule.level.stride, 50)
+        if rule.is_identity or rule.what == Rule.TABLE:
+            table = tables[rule.level].ctypes.data if rule.tabled else 0
+            assert (record["positions"], record["count"]) == (table, len(cells))
+            continue
+        wanted = expected(rule, cells, 1000 * rule.level.stride, tables[rule.level])
         assert record["count"] == len(wanted)
-        if rule.is_identity:
-            assert record["positions"] == 0
-        else:
-            assert read(int(record["positions"]), memory)[: len(wanted)] == wanted
+        assert read(int(record["positions"]), memory)[: len(wanted)] == wanted
 
 
 def read(address: int, memory: Scratch) -> list[int]:
