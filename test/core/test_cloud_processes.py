@@ -21,6 +21,8 @@ from fluxshard_core.offload import shard_codec
 from fluxshard_core.offload.inference_worker import InferenceWorker
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 
+pytestmark = pytest.mark.timeout(300)  # processes that each load the model, on a busy machine
+
 SIZE = 64, 96
 ROBOTS = "abcd"
 SETTINGS = ProcessSettings("yolo11n", 0, 2, [SIZE], max_sessions=8, max_memory_mb=1000, idle_s=60)
