@@ -13,7 +13,8 @@ CORE = ROOT / "fluxshard_core"
 FLOORS = (
     ("errors",),
     ("closing", "frame", "newest", "timing", "pixel_formats"),
-    ("threads", "shared_cores"),
+    ("threads",),
+    ("shared_cores",),
     ("motion",),
     ("reuse",),
     ("sparse",),
