@@ -9,8 +9,9 @@ from typing import Final
 
 from fluxshard_core.threads import compute_threads, computing
 
-MAX_LANES: Final = 4
-"""Much of a frame is Python, which holds the interpreter: more frames at a time gain nothing."""
+MAX_LANES: Final = 2
+"""Much of a frame is Python, which holds the interpreter: with more frames at a time threads wait
+for it more than they compute, and fewer are answered."""
 
 WORTH_A_THREAD: Final = 250_000_000
 """Multiply-accumulates, some 4 ms on a core of 2023: of less, threads wait more than they do."""

@@ -7,13 +7,17 @@ import logging
 import os
 import signal
 import threading
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
+import torch
 
+from fluxshard_core.cloud_process import ProcessSettings
+from fluxshard_core.cloud_processes import CloudProcesses
 from fluxshard_core.cloud_service import IDLE_S, MAX_MEMORY_MB, MAX_SESSIONS, CloudService
 from fluxshard_core.commands.arguments import ImageSize
 from fluxshard_core.models.detector import Detector
@@ -67,7 +71,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--lanes",
     type=click.IntRange(1, 64),
     help="Frames computed at a time, of different robots; default as many as there are threads, "
-    "at most 4.",
+    "at most 2.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Inference processes that robots are spread over, each with weights of its own: for many "
+    "robots on many cores. Bounds are divided among them.",
 )
 @click.option(
     "--idle-timeout",
@@ -122,6 +134,26 @@ def command(**options: Any) -> None:
         random_seed=0 if options["random_weights"] else None,
         threads=options["threads"],
     )
+    with ExitStack() as running:
+        service, lanes = _service(options, detector, running)
+        _serve(options, detector, security, service, lanes)
+
+
+def _service(
+    options: dict[str, Any], detector: Detector, running: ExitStack
+) -> tuple[CloudService | CloudProcesses, int]:
+    """Return what answers, in this process or in others, and how many lanes it takes."""
+    if (count := options["processes"]) > 1:
+        settings = ProcessSettings(
+            options["model"],
+            0 if options["random_weights"] else None,
+            torch.get_num_threads(),
+            options["sizes"],
+            options["max_robots"],
+            options["max_memory"],
+            options["idle_timeout"],
+        )
+        return running.enter_context(CloudProcesses(settings, count)), count
     service = CloudService(
         detector,
         max_sessions=options["max_robots"],
@@ -130,13 +162,24 @@ def command(**options: Any) -> None:
     )
     for height, width in options["sizes"]:
         service.engine.binding(height, width)
+    return service, options["lanes"] or service.cores.lanes
+
+
+def _serve(
+    options: dict[str, Any],
+    detector: Detector,
+    security: ServerSecurity | None,
+    service: CloudService | CloudProcesses,
+    lanes: int,
+) -> None:
+    """Serve until told to stop."""
     config = ServerConfig(
         max_connections=options["max_robots"],
         max_frames_per_s=options["max_fps"],
         session_idle_s=options["idle_timeout"],
         drain_timeout_s=options["drain_timeout"],
         max_batch=options["max_batch"],
-        lanes=options["lanes"] or service.cores.lanes,
+        lanes=lanes,
     )
     server = InferenceServer(
         service.handle,
@@ -145,6 +188,7 @@ def command(**options: Any) -> None:
         config,
         security,
         serve=service.serve,
+        lane_of=service.lane_of if isinstance(service, CloudProcesses) else None,
     )
     say = _Lines(options["as_json"])
     stopping = _stop_on_signals()
@@ -196,7 +240,7 @@ def _ready(
     }
 
 
-def _service_status(service: CloudService) -> dict[str, Any]:
+def _service_status(service: CloudService | CloudProcesses) -> dict[str, Any]:
     status = service.status
     return {
         "sessions": status.sessions,

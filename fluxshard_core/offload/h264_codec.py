@@ -34,11 +34,11 @@ _SLICES: Final = 2  # a quarter less time on two cores for 0.4 % more bytes
 
 @dataclass(frozen=True)
 class H264Options:
-    """How x264 encodes: ``qp``, 1 to 51, is the quantiser of what matters most; lower is better.
+    """How x264 encodes: ``qp``, 1 to 51, is the quantiser of contested objects; lower is better.
 
-    ``ease`` is added to it for blocks that need no care, in between a part
-    (:func:`~fluxshard_core.reuse.contested.coding_ease`). ``rest`` is added for blocks that are
-    not sent: their pictures are only what later ones are predicted from.
+    ``ease`` is added to it for blocks that need no care, in between a part, and some of it taken
+    off for small objects (:func:`~fluxshard_core.reuse.contested.coding_ease`). ``rest`` is added
+    for blocks that are not sent: their pictures are only what later ones are predicted from.
 
     Nothing depends on how hard a picture is to encode, because rate control would spend on the
     blocks that are sent what the others save: at the same quality of the sent blocks that took

@@ -45,7 +45,8 @@ class InferenceWorker:
     whole frame: a robot that sends few blocks waits for one whole frame of others at most.
 
     Each of ``lanes`` takes a turn of its own, as soon as it has nothing to do, and no more than
-    its share of what waits. One session's frames are never in two lanes at once.
+    its share of what waits. One session's frames are never in two lanes at once; where
+    ``lane_of`` names a session's lane, no other takes them.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class InferenceWorker:
         serve: BatchHandler | None = None,
         max_batch: int = MAX_BATCH,
         lanes: int = 1,
+        lane_of: Callable[[str], int] | None = None,
     ) -> None:
         self._handler = handler
         self._serve = serve
@@ -66,9 +68,12 @@ class InferenceWorker:
         self._running: set[str] = set()
         self._stopping = False
         self._lanes = [
-            threading.Thread(target=self._run, name=f"fluxshard-inference-{lane}", daemon=True)
+            threading.Thread(
+                target=self._run, args=(lane,), name=f"fluxshard-inference-{lane}", daemon=True
+            )
             for lane in range(lanes)
         ]
+        self._lane_of = lane_of
 
     def start(self) -> None:
         """Start the lanes."""
@@ -121,30 +126,31 @@ class InferenceWorker:
             lane.join(max(0.0, deadline - time.monotonic()))
         return not any(lane.is_alive() for lane in self._lanes) and not left
 
-    def _run(self) -> None:
-        while (jobs := self._next()) is not None:
+    def _run(self, lane: int) -> None:
+        while (jobs := self._next(lane)) is not None:
             self._answer(jobs)
             with self._changed:
                 self._running -= {job.frame.session for job in jobs}
                 self._changed.notify_all()
 
-    def _next(self) -> list[_Job] | None:
+    def _next(self, lane: int) -> list[_Job] | None:
         """Wait for frames and take those of one turn; none after a while, None at the end."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._due() or (self._stopping and not self._waiting), _IDLE_CALL_S
+                lambda: self._due(lane) or (self._stopping and not self._waiting), _IDLE_CALL_S
             )
             if self._stopping and not self._waiting:
                 return None
-            jobs = [self._waiting.pop(key) for key in self._turn()]
+            jobs = [self._waiting.pop(key) for key in self._turn(lane)]
             self._running |= {job.frame.session for job in jobs}
             return jobs
 
-    def _turn(self) -> list[_Key]:
+    def _turn(self, lane: int) -> list[_Key]:
         chosen: list[_Key] = []
         whole_taken = False
-        due = self._due()
-        most = min(self._max_batch, -(-len(due) // len(self._lanes)))
+        due = self._due(lane)
+        sharing = len(self._lanes) if self._lane_of is None else 1
+        most = min(self._max_batch, -(-len(due) // sharing))
         for key, job in due:
             whole = _is_whole(job.frame)
             if len(chosen) < most and not (whole and whole_taken):
@@ -152,10 +158,15 @@ class InferenceWorker:
                 whole_taken |= whole
         return chosen
 
-    def _due(self) -> list[tuple[_Key, _Job]]:
-        """What waits and is in no lane, in order; background work only if its robot waits for
-        more, or none does."""
-        free = [item for item in self._waiting.items() if item[0][1] not in self._running]
+    def _due(self, lane: int) -> list[tuple[_Key, _Job]]:
+        """What waits for this lane and is in none, in order; background work only if its robot
+        waits for more, or none does."""
+        free = [
+            item
+            for item in self._waiting.items()
+            if item[0][1] not in self._running
+            and (self._lane_of is None or self._lane_of(item[0][1]) == lane)
+        ]
         urgent = {key[:2] for key, _ in free if not key[2]}
         return [item for item in free if not urgent or item[0][:2] in urgent]
 

@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import logging
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 from fluxshard_core.errors import FluxShardError
@@ -42,6 +43,7 @@ class InferenceServer:
     :param port: the TCP port; 0 lets the system choose (see ``port`` after ``start``).
     :param serve: answers several frames of different sessions, each as soon as it can, and says
         of each answer which frame it is of; called without frames now and then while none come.
+    :param lane_of: the lane that serves a session, where not any may.
     :param security: TLS and whom to admit; without it only loopback may be listened on.
     :raises SecurityError: for an address beyond loopback without TLS and authentication, and for
         certificates that cannot be used.
@@ -56,6 +58,7 @@ class InferenceServer:
         security: ServerSecurity | None = None,
         *,
         serve: BatchHandler | None = None,
+        lane_of: Callable[[str], int] | None = None,
     ) -> None:
         check_port(port)
         self._host = listen_address(host, security)
@@ -67,6 +70,7 @@ class InferenceServer:
             serve=serve,
             max_batch=self._config.max_batch,
             lanes=self._config.lanes,
+            lane_of=lane_of,
         )
         self._peers = Peers(self._config)
         self._token = security.token if security else None

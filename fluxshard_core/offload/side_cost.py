@@ -8,7 +8,10 @@ from typing import Protocol
 from fluxshard_core.offload.ewma import Ewma
 from fluxshard_core.offload.latency_profile import LatencyProfile
 
-_MOST = 20.0  # a realised time beyond so many predicted ones is an accident, not a correction
+_MOST = 20.0  # a profile is never believed to be further off
+_ACCIDENT = 4.0
+"""A frame counts as so many expected ones at most: a process that was stopped for a while must not
+be taken for a slow side that is never tried again. One that stays slow is believed soon enough."""
 _ENOUGH = 3
 _KEPT = 0.8
 """Weight of a frame when the next one is taken in."""
@@ -52,7 +55,9 @@ class ProfiledCost:
 
     def took(self, ratio: float, dense: bool, spent_ms: float) -> None:
         """Learn from a frame."""
-        self._factor.add(min(spent_ms / self._profile.frame_ms(ratio, dense=dense), _MOST))
+        assert self._factor.value is not None
+        factor = spent_ms / self._profile.frame_ms(ratio, dense=dense)
+        self._factor.add(min(factor, _MOST, _ACCIDENT * self._factor.value))
 
 
 @dataclass
@@ -115,7 +120,7 @@ class LearnedCost:
             return
         expected = self.frame_ms(ratio, dense=dense)
         if expected is not None:
-            spent_ms = min(spent_ms, _MOST * expected)
+            spent_ms = min(spent_ms, _ACCIDENT * expected)
         if dense:
             self._dense.add(spent_ms)
         else:

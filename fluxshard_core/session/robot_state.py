@@ -78,7 +78,7 @@ class RobotState:
         if side not in self._proposals:
             proposal = self.endpoint(side).propose(image, self._salient, config)
             if side == "cloud":
-                proposal = replace(proposal, ease=self._coding_ease(proposal))
+                proposal = replace(proposal, ease=self.coding_ease(proposal))
             self._proposals[side] = proposal
         return self._proposals[side]
 
@@ -89,8 +89,11 @@ class RobotState:
             return np.zeros((self.size[0] // BLOCK_SIZE, self.size[1] // BLOCK_SIZE), np.float32)
         return self._salient.confidence
 
-    def _coding_ease(self, proposal: Proposal) -> Float32 | None:
-        """What is sent whole is what all later frames build on: it gets all care."""
+    def coding_ease(self, proposal: Proposal) -> Float32 | None:
+        """Return how little care each block ``(rows, cols)`` needs when it is sent, in [-1, 1].
+
+        None, all of it, where the frame is sent whole: all later frames build on that.
+        """
         if proposal.dense_reason or self._salient is None:
             return None
         return coding_ease(self._salient, self._contests.ease(*proposal.critical.shape))

@@ -13,6 +13,8 @@ CORE = ROOT / "fluxshard_core"
 FLOORS = (
     ("errors",),
     ("closing", "frame", "newest", "timing", "pixel_formats"),
+    ("threads",),
+    ("shared_cores",),
     ("motion",),
     ("reuse",),
     ("sparse",),
@@ -21,6 +23,8 @@ FLOORS = (
     ("offload",),
     ("session",),
     ("cloud_service",),
+    ("cloud_process",),
+    ("cloud_processes",),
     ("baselines",),
     ("evaluation",),
     ("commands", "cli", "__init__"),

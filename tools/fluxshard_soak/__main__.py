@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -78,6 +79,7 @@ def main() -> int:
     cloud_arguments = [
         *("-c", _FLUXSHARD, "cloud", "--model", options.model, *weights),
         *("--port", "0", "--json", "--status-every", "5"),
+        *("--processes", str(len(os.sched_getaffinity(0)))),
         *("--size", f"{size[0]}x{size[1]}"),
     ]
     with running(*cloud_arguments) as cloud:
@@ -143,7 +145,11 @@ def _row(lines: list[dict[str, Any]], since: float) -> RobotRow:
 
 
 def _resident_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
+    """Memory of a process and of those it has started, MB."""
+    process = Path(f"/proc/{pid}")
+    pages = int((process / "statm").read_text().split()[1])
+    children = (process / "task" / str(pid) / "children").read_text().split()
+    return pages * _PAGE_BYTES / 2**20 + sum(_resident_mb(int(child)) for child in children)
 
 
 def _options() -> argparse.Namespace:

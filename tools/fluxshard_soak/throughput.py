@@ -8,18 +8,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
 
 from fluxshard_core.baselines.in_process import InProcessTransport
-from fluxshard_core.cloud_service import CloudService
+from fluxshard_core.cloud_process import ProcessSettings
+from fluxshard_core.cloud_processes import CloudProcesses
+from fluxshard_core.cloud_service import IDLE_S, MAX_MEMORY_MB, CloudService
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload.inference_worker import InferenceWorker
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.session import EdgeSession, Engine, SessionConfig
-from fluxshard_core.shared_cores import SharedCores
+from fluxshard_core.shared_cores import WORTH_A_THREAD, SharedCores
 from fluxshard_soak.robot import pictures
 
 
@@ -73,18 +76,25 @@ def measure(
     """Replay ``frames`` recorded requests of each robot to a fresh cloud, every way in turn.
 
     Together every robot sends its next frame when it has the answer to the last one, to the queue
-    and the lanes of a real cloud. One by one each frame has the cloud to itself, all its threads.
+    and the processes of a real cloud. One by one each frame has a process and all cores to itself.
     The frames of a session's start, which are computed whole, are served before the clock runs.
     """
     cores = len(os.sched_getaffinity(0))
     engine = Engine(Detector.load(model, random_seed=random_seed, threads=cores))
     requests = [_record(engine, size, offset, frames) for offset in range(robots)]
-    fastest = dict.fromkeys(_WAYS, math.inf)
-    ratios: list[float] = []
-    for _ in range(rounds):
-        for way, serve in _WAYS.items():
-            seconds, ratios = _replay(engine, requests, serve)
-            fastest[way] = min(seconds, fastest[way])
+    settings = ProcessSettings(model, random_seed, cores, [size], robots, MAX_MEMORY_MB, IDLE_S)
+    with CloudProcesses(settings, cores) as processes:
+        ways = {
+            "together": partial(_together, processes),
+            "worth": partial(_one_by_one, engine),
+            "all cores": partial(_one_by_one, engine, worth_a_thread=1),
+        }
+        fastest = dict.fromkeys(ways, math.inf)
+        ratios: list[float] = []
+        for _ in range(rounds):
+            for way, serve in ways.items():
+                seconds, ratios = _replay(requests, serve)
+                fastest[way] = min(seconds, fastest[way])
     together, worth, all_cores = (len(ratios) / seconds for seconds in fastest.values())
     return Throughput(together, worth, all_cores, float(np.mean(ratios)), len(requests))
 
@@ -100,11 +110,11 @@ def _record(engine: Engine, size: tuple[int, int], offset: int, count: int) -> l
 
 
 def _replay(
-    engine: Engine, requests: Requests, serve: Callable[[Engine, Requests, Requests], Served]
+    requests: Requests, serve: Callable[[Requests, Requests], Served]
 ) -> tuple[float, list[float]]:
     """Return the seconds that ``serve`` took, and the frames' compute ratios."""
     first, later = [one[:1] for one in requests], [one[1:] for one in requests]
-    seconds, answers = serve(engine, first, later)
+    seconds, answers = serve(first, later)
     for answer in answers:
         if answer.error:
             raise RuntimeError(answer.error)
@@ -112,8 +122,9 @@ def _replay(
 
 
 def _one_by_one(
-    engine: Engine, first: Requests, later: Requests, cores: SharedCores | None = None
+    engine: Engine, first: Requests, later: Requests, worth_a_thread: int = WORTH_A_THREAD
 ) -> Served:
+    cores = SharedCores(worth_a_thread)
     service = CloudService(engine, max_sessions=len(first), cores=cores)
     service.handle_many([frames[0] for frames in first])
     started = time.perf_counter()
@@ -121,15 +132,12 @@ def _one_by_one(
     return time.perf_counter() - started, answers
 
 
-def _on_all_cores(engine: Engine, first: Requests, later: Requests) -> Served:
-    return _one_by_one(engine, first, later, SharedCores(worth_a_thread=1))
-
-
-def _together(engine: Engine, first: Requests, later: Requests) -> Served:
-    service = CloudService(engine, max_sessions=len(first))
-    service.handle_many([frames[0] for frames in first])
-    lanes = service.cores.lanes
-    worker = InferenceWorker(service.handle, len(first), serve=service.serve, lanes=lanes)
+def _together(cloud: CloudProcesses, first: Requests, later: Requests) -> Served:
+    for frames in first:
+        cloud.handle(frames[0])
+    worker = InferenceWorker(
+        cloud.handle, len(first), serve=cloud.serve, lanes=cloud.lanes, lane_of=cloud.lane_of
+    )
     answers: list[InferenceResult] = []
     answered = threading.Semaphore(0)
 
@@ -151,6 +159,3 @@ def _together(engine: Engine, first: Requests, later: Requests) -> Served:
     seconds = time.perf_counter() - started
     worker.drain(1.0)
     return seconds, answers
-
-
-_WAYS = {"together": _together, "worth": _one_by_one, "all cores": _on_all_cores}

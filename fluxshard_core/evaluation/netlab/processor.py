@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
 
+from fluxshard_core.closing import Closing
 from fluxshard_core.evaluation.netlab.link import NetlabError
 
 _ROOT = Path("/sys/fs/cgroup")
@@ -13,7 +13,7 @@ _SHORTEST_QUOTA_US = 1000
 """The kernel's least; the period follows from it, so that a frame is spread evenly."""
 
 
-class ProcessorShare:
+class ProcessorShare(Closing):
     """Runs commands on ``share`` of a core's time once ``limit`` was called, until the block ends.
 
     Everything a command does becomes slower, its motion search and its encoding too, as on a
@@ -49,13 +49,9 @@ class ProcessorShare:
             )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._group.rmdir()  # what ran in it has ended
+    def close(self) -> None:
+        """Remove the group; what ran in it has ended."""
+        self._group.rmdir()
 
     def inside(self, *command: str) -> list[str]:
         """Return ``command`` as it is run in the group."""

@@ -48,6 +48,21 @@ def test_one_accident_does_not_spoil_it() -> None:
     assert cost.frame_ms(0.3, dense=False) < 45
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_right_after_an_accident_the_side_is_not_taken_to_be_many_times_as_slow(
+    whole: bool,
+) -> None:
+    usual = [(0.2 + 0.05 * (number % 5), False, 30.0) for number in range(20)]
+    cost = _learned([*usual, (1.0, True, 50.0), (1.0 if whole else 0.3, whole, 40_000.0)])
+    assert cost.frame_ms(0.3, dense=False) < 60
+    assert cost.frame_ms(1.0, dense=True) <= 80
+
+
+def test_a_machine_ten_times_as_slow_is_believed_after_some_frames() -> None:
+    cost = _learned([(0.3, False, 30.0)] * 20 + [(0.3, False, 300.0)] * 12)
+    assert cost.frame_ms(0.3, dense=False) > 200
+
+
 def test_after_some_sparse_frames_a_whole_one_is_worth_a_look_once() -> None:
     cost = _learned([(0.3, False, 30.0)] * 3)
     assert cost.wants_whole
