@@ -20,6 +20,7 @@ from fluxshard_core.models.letterbox import INPUT_MULTIPLE, Letterbox
 from fluxshard_core.models.loading import load_checkpoint, random_model
 from fluxshard_core.models.network import Network, network_input
 from fluxshard_core.models.weights import find_weights
+from fluxshard_core.threads import computing
 
 DEFAULT_CONFIDENCE = 0.25
 DEFAULT_IOU = 0.7  # ultralytics' predict default
@@ -65,13 +66,16 @@ class Detector:
             if threads < 1:
                 raise InputError(f"threads must be at least 1, not {threads}")
             torch.set_num_threads(threads)
-        if random_seed is not None:
-            source = f"random, seed {random_seed}"
-            loaded = random_model(ModelName.parse(str(name_or_path)), random_seed)
-        else:
-            path = find_weights(name_or_path)
-            source = str(path)
-            loaded = load_checkpoint(read_checkpoint(path), source)
+        # Batch norms are folded into convolutions by sums whose order follows the thread count, but
+        # robots and clouds of any size must compute with the same weights, to the bit.
+        with computing(1):
+            if random_seed is not None:
+                source = f"random, seed {random_seed}"
+                loaded = random_model(ModelName.parse(str(name_or_path)), random_seed)
+            else:
+                path = find_weights(name_or_path)
+                source = str(path)
+                loaded = load_checkpoint(read_checkpoint(path), source)
         return cls(
             name=loaded.name,
             names=loaded.class_names,

@@ -11,6 +11,7 @@ from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.capture import capture
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions
 from fluxshard_core.sparse.plan import Plan
+from fluxshard_core.threads import computing
 
 MAX_SIZES = 8
 """Input sizes kept ready: each has weights of its own, in the order that suits its shapes."""
@@ -40,7 +41,8 @@ class Engine:
         with self._preparing:
             found = self._bindings.pop(size, None)
             if found is None:
-                found = Binding(capture(self.detector.network, height, width), self.backend)
+                with computing(1):  # constants are folded: the same to the bit on every machine
+                    found = Binding(capture(self.detector.network, height, width), self.backend)
             self._bindings[size] = found
             if len(self._bindings) > MAX_SIZES:
                 self._bindings.popitem(last=False)

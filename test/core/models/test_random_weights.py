@@ -60,3 +60,16 @@ def test_building_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(5)
     Detector.load("yolo11n", random_seed=1)
     assert torch.equal(torch.rand(4), expected)
+
+
+def test_weights_are_the_same_to_the_bit_however_many_threads_fold_them() -> None:
+    before, states = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            states.append(Detector.load("yolo11n", random_seed=0).network.state_dict())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for other in states[1:]:
+        assert all(torch.equal(states[0][name], other[name]) for name in states[0])
