@@ -36,7 +36,7 @@ def computing(threads: int) -> Iterator[None]:
     """
     before = _chosen.threads, torch.get_num_threads()
     _chosen.threads = threads
-    torch.set_num_threads(1 if load_if_possible() else threads)
+    torch.set_num_threads(1 if threads == 1 or load_if_possible() else threads)
     try:
         yield
     finally:
