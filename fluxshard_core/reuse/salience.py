@@ -117,8 +117,14 @@ class Salience:
                 size[near] = np.minimum(size[near], one.size)
                 ease[near] = np.minimum(ease[near], _ease(one, config))
                 slipped = one.slip > config.shape_slip
-                areas = [marked(area, rows, cols) for area in (near, covered, shape)]
-                region = SalientRegion(areas[0], areas[1], areas[2], one.extent, one.trust, slipped)
+                region = SalientRegion(
+                    near=marked(near, rows, cols),
+                    covered=marked(covered, rows, cols),
+                    shape=marked(shape, rows, cols),
+                    extent=one.extent,
+                    trust=one.trust,
+                    slipped=slipped,
+                )
                 regions.append(region)
                 one = replace(one, stale=0, slip=0.0 if slipped else one.slip)
             objects.append(one)
