@@ -14,10 +14,20 @@ from fluxshard_core.evaluation.report import Report
 from fluxshard_core.evaluation.rows import Row
 from fluxshard_core.evaluation.runner import Series
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#444444")
+_COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#7F3C8D",
+    "#444444",
+    "#A6761D",
+)
 _LINES = ("-", "--", ":", "-.")
 _CURVE = 4  # methods that differ in arguments only, from which they are drawn as a curve
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
 
 
 def save_plots(report: Report, directory: Path) -> list[Path]:
@@ -34,7 +44,7 @@ def save_plots(report: Report, directory: Path) -> list[Path]:
     return [directory / name for name in drawings]
 
 
-class _Styles:
+class MethodStyles:
     """One colour and marker for a family of methods: those that differ in arguments only."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
@@ -85,7 +95,7 @@ def _scatter(axes: Axes, report: Report, across: Callable[[Row], float | None]) 
     Of a family with many members, a curve, the line has the name they share and each marker what
     is its own.
     """
-    styles = _Styles(report.rows)
+    styles = MethodStyles(report.rows)
     for row in report.rows:
         _point(axes, styles, row, across(row), alpha=0.25, size=18)
     for family in styles.families(report.aggregates):
@@ -121,7 +131,7 @@ def shared_name(methods: Sequence[str]) -> str:
 
 
 def _point(
-    axes: Axes, styles: _Styles, row: Row, x: float | None, *, alpha: float, size: int
+    axes: Axes, styles: MethodStyles, row: Row, x: float | None, *, alpha: float, size: int
 ) -> None:
     if x is None or row.box_retention is None:
         return
@@ -138,7 +148,7 @@ def _point(
 
 def _reuse_against_motion(report: Report) -> Figure:
     figure, axes = _figure("Mean over frames of the median motion (pixels/frame)", "Reuse ratio")
-    styles = _Styles(report.rows)
+    styles = MethodStyles(report.rows)
     for method in dict.fromkeys(row.method for row in report.rows):
         rows = sorted(
             (row for row in report.rows if row.method == method), key=lambda row: row.motion
@@ -163,7 +173,7 @@ def _ratio_over_frames(report: Report) -> Figure:
     """One panel a sequence: the compute ratio of every scored frame."""
     sequences = list(dict.fromkeys(series.sequence for series in report.series))
     figure = Figure(figsize=(9, 1.6 + 1.7 * len(sequences)), layout="constrained")
-    styles = _Styles(report.rows)
+    styles = MethodStyles(report.rows)
     panels = figure.subplots(len(sequences), 1, squeeze=False)[:, 0]
     for axes, sequence in zip(panels, sequences, strict=True):
         for series in report.series:
@@ -180,7 +190,7 @@ def _ratio_over_frames(report: Report) -> Figure:
     return figure
 
 
-def _plot_series(axes: Axes, styles: _Styles, series: Series) -> None:
+def _plot_series(axes: Axes, styles: MethodStyles, series: Series) -> None:
     axes.plot(
         range(1, len(series.compute_ratio) + 1),
         series.compute_ratio,

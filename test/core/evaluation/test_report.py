@@ -10,8 +10,9 @@ from typing import Any
 import cv2
 import pytest
 
+from fluxshard_core.baselines.registry import METHODS
 from fluxshard_core.evaluation.machine import machine, versions
-from fluxshard_core.evaluation.plots import save_plots, shared_name
+from fluxshard_core.evaluation.plots import MethodStyles, save_plots, shared_name
 from fluxshard_core.evaluation.report import Report, show
 from fluxshard_core.evaluation.rows import Row
 from fluxshard_core.evaluation.runner import Outcome, Series
@@ -124,3 +125,9 @@ def test_the_points_of_a_curve_are_named_by_what_is_their_own() -> None:
     assert shared_name(curve) == "fluxshard:h264:"
     assert shared_name([*curve, "fluxshard"]) == "fluxshard:"
     assert shared_name(curve[:2]) == ""
+
+
+def test_no_two_methods_are_drawn_alike() -> None:
+    styles = MethodStyles([outcome("a", method, 0.9, 0.5).row for method in METHODS])
+    assert len({styles.colour(method) for method in METHODS}) == len(METHODS)
+    assert len({styles.marker(method) for method in METHODS}) == len(METHODS)
