@@ -100,6 +100,9 @@ class DdsTransport:
     def tcp_info(self) -> None:
         """DDS is no TCP."""
 
+    def probe(self) -> None:
+        """DDS has no message for it: the link is measured by frames."""
+
     def infer(self, frame: ShardFrame, timeout_s: float) -> InferenceResult:
         """Send a frame and wait for its answer; see ``Transport.infer``."""
         return self._breaker.ask(lambda: self._exchange(frame, timeout_s))

@@ -90,6 +90,12 @@ PARAMETERS = (
         dynamic=True,
     ),
     ParameterSpec(
+        "background_probe",
+        True,
+        "Measure a TCP link that no image uses, to notice when it has become fast enough",
+        dynamic=True,
+    ),
+    ParameterSpec(
         "edge_profile",
         "",
         "Latency profile of this machine (fluxshard profile); with both, `auto` places frames by "
@@ -129,7 +135,11 @@ def session_config(values: Mapping[str, Any]) -> SessionConfig:
         codec=values["codec"],
         profiles=_profiles(values),
         whole_if_sooner=values["whole_if_sooner"],
-        background=BackgroundConfig(values["background_edge"], values["background_cloud"]),
+        background=BackgroundConfig(
+            values["background_edge"],
+            values["background_cloud"],
+            probe=values["background_probe"],
+        ),
     )
 
 

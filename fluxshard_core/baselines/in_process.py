@@ -48,6 +48,9 @@ class InProcessTransport:
     def tcp_info(self) -> None:
         """No TCP here."""
 
+    def probe(self) -> None:
+        """There is no link to measure."""
+
     def infer(self, frame: ShardFrame, timeout_s: float) -> InferenceResult:
         """Answer a frame from its bytes."""
         request = bytes(wire.encode(frame))

@@ -15,13 +15,17 @@ class BandwidthConfig:
     """How transfers are judged.
 
     ``assumed``: bytes per second believed of a link that was never measured, and towards which an
-    old measurement fades. ``weight``: of the newest transfer, in (0, 1]. ``half_life_s``: idle
-    time after which half of what was measured is forgotten. ``min_bytes``: a smaller transfer
-    tells of latency, not of bandwidth.
+    old measurement fades. ``weight``: of the newest transfer, in (0, 1], where it took ``usual_s``
+    seconds or less; a longer one saw more of the link and weighs as that many. ``change``: factor
+    by which two transfers in a row must differ from what is believed, to the same side, for the
+    second to be believed alone. ``half_life_s``: idle time after which half of what was measured
+    is forgotten. ``min_bytes``: a smaller transfer tells of latency, not of bandwidth.
     """
 
     assumed: float = 25e6 / 8
     weight: float = 0.3
+    usual_s: float = 0.1
+    change: float = 2.0
     half_life_s: float = 30.0
     min_bytes: int = 4096
 
@@ -33,6 +37,8 @@ class BandwidthConfig:
                 raise InputError(f"bandwidth {field.name} is {value}; use a positive number")
         if self.weight > 1:
             raise InputError(f"bandwidth weight is {self.weight}; use at most 1")
+        if self.change < 1:
+            raise InputError(f"bandwidth change is {self.change}; use a factor of 1 or more")
 
 
 class BandwidthEstimator:
@@ -50,7 +56,13 @@ class BandwidthEstimator:
         """Forget everything measured: another network."""
         self._seconds_per_byte = 1.0 / self._config.assumed
         self._measured_at_s: float | None = None
+        self._departure = 0  # of the last transfer from what was believed: slower 1, faster -1
         self.rtt_s = 0.0
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the last transfer contradicts what is believed; another one would tell."""
+        return self._departure != 0
 
     @property
     def measured(self) -> bool:
@@ -65,11 +77,18 @@ class BandwidthEstimator:
         """
         if size < 0 or not (math.isfinite(seconds) and seconds >= 0):
             raise InputError(f"a transfer of {size} bytes in {seconds} s cannot be learned from")
-        if size < self._config.min_bytes:
-            return
-        # A transfer within the round trip says that the link is fast, not that it is infinite.
-        on_the_wire = max(seconds - self.rtt_s, 0.1 * seconds, 1e-6)
-        self._add(on_the_wire / size, now_s)
+        if size >= self._config.min_bytes:
+            # One within the round trip says that the link is fast, not that it is infinite.
+            self._transfer(size, max(seconds - self.rtt_s, 0.1 * seconds, 1e-6), now_s)
+
+    def add_probe(self, size: int, seconds: float, now_s: float) -> None:
+        """Take in ``size`` bytes whose end arrived ``seconds`` after their beginning.
+
+        :raises InputError: as :meth:`add_transfer`.
+        """
+        if size <= 0 or not (math.isfinite(seconds) and seconds >= 0):
+            raise InputError(f"a probe of {size} bytes in {seconds} s cannot be learned from")
+        self._transfer(size, max(seconds, 1e-6), now_s)
 
     def add_tcp_info(self, info: TcpInfo, now_s: float) -> None:
         """Take in what the kernel says after a transfer: its round trip always, its delivery rate
@@ -78,7 +97,7 @@ class BandwidthEstimator:
         if info.delivery_rate <= 0:
             return
         if not info.app_limited or info.delivery_rate > self.bytes_per_s(now_s):
-            self._add(1.0 / info.delivery_rate, now_s)
+            self._add(1.0 / info.delivery_rate, self._config.weight, now_s)
 
     def bytes_per_s(self, now_s: float) -> float:
         """Return the rate to expect of a transfer that starts now, in bytes per second."""
@@ -89,10 +108,23 @@ class BandwidthEstimator:
         the answer's size not counted."""
         return self.rtt_s + size * self._faded(now_s)
 
-    def _add(self, seconds_per_byte: float, now_s: float) -> None:
+    def _transfer(self, size: int, seconds: float, now_s: float) -> None:
+        """Take in ``size`` bytes that were on the wire for ``seconds``, without the round trip.
+
+        A link that was exchanged for another is believed at the second transfer that says so; one
+        may be an accident.
+        """
+        usual = max(1.0, seconds / self._config.usual_s)
+        weight = 1.0 - (1.0 - self._config.weight) ** usual
+        ratio = seconds / size / self._faded(now_s)
+        departure = (ratio > self._config.change) - (ratio * self._config.change < 1)
+        agreed = departure != 0 and departure == self._departure
+        self._departure = 0 if agreed or not self.measured else departure
+        self._add(seconds / size, 1.0 if agreed else weight, now_s)
+
+    def _add(self, seconds_per_byte: float, weight: float, now_s: float) -> None:
         known = self._faded(now_s)
-        first = self._measured_at_s is None
-        weight = 1.0 if first else self._config.weight
+        weight = weight if self.measured else 1.0
         self._seconds_per_byte = known + weight * (seconds_per_byte - known)
         self._measured_at_s = now_s
 

@@ -14,6 +14,7 @@ from fluxshard_core.offload.circuit_breaker import Circuit, CircuitBreaker
 from fluxshard_core.offload.client_config import ClientConfig, LinkCounters
 from fluxshard_core.offload.client_connection import request_key
 from fluxshard_core.offload.client_link import ClientLink
+from fluxshard_core.offload.link_probe import PendingProbe
 from fluxshard_core.offload.loop_thread import LoopThread
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.offload.pending_request import PendingRequest, Ticket
@@ -129,6 +130,13 @@ class TcpTransport(Closing):
                 raise NotSent("the transport is closed")
             exchange = self._link.exchange(request_key(frame), encoded, ticket)
             return PendingRequest(ticket, self._loop_thread.submit(exchange), len(encoded))
+
+    def probe(self) -> PendingProbe | None:
+        """Begin to measure the uplink with padding; None without a connection."""
+        with self._lock:
+            if self._closed or not self.connected:
+                return None
+            return PendingProbe(self._loop_thread.submit(self._link.probe()))
 
     def close(self) -> None:
         """Drop the connection and end the thread; calls that wait raise ``LinkDown``."""

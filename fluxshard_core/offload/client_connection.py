@@ -12,10 +12,11 @@ from fluxshard_core.offload.client_config import ClientConfig, LinkCounters
 from fluxshard_core.offload.framing import FrameProtocol, Traffic
 from fluxshard_core.offload.header import Header, Kind
 from fluxshard_core.offload.hello import hello
+from fluxshard_core.offload.link_probe import PIECES, Echoes, padding
 from fluxshard_core.offload.messages import InferenceResult, Refusal, ShardFrame
 from fluxshard_core.offload.pending_request import Ticket
 from fluxshard_core.offload.security import explain
-from fluxshard_core.offload.transport import LinkDown, LinkError, NotSent, RemoteRefused
+from fluxshard_core.offload.transport import LinkDown, LinkError, NotSent, Probed, RemoteRefused
 from fluxshard_core.offload.wire import EncodedFrame, decode_body
 from fluxshard_core.offload.wire_errors import KindError, WireError
 
@@ -43,6 +44,7 @@ class ClientConnection(FrameProtocol):
         self._counters = counters
         self._admitted: asyncio.Future[None] = self._loop.create_future()
         self._waiting: dict[Key, asyncio.Future[InferenceResult]] = {}
+        self._echoes = Echoes()
         self._answered: deque[Key] = deque(maxlen=_REMEMBERED_ANSWERS)
         self._writable = asyncio.Event()
         self._writable.set()
@@ -89,6 +91,14 @@ class ClientConnection(FrameProtocol):
         finally:
             del self._waiting[key]
 
+    async def probe(self) -> Probed | None:
+        """Measure the uplink; None while a request is under way, which tells as much."""
+        if self._waiting or self._echoes.busy or not self._writable.is_set():
+            return None
+        for number, size in zip(self._echoes.expect(), PIECES, strict=True):
+            self.send(padding(number, size))
+        return await self._echoes.measured()
+
     def hang_up(self, reason: str) -> None:
         """Close at once, dropping what was not sent; ``reason`` is what waiters are told."""
         self._reason = reason
@@ -106,6 +116,9 @@ class ClientConnection(FrameProtocol):
         if header.kind is Kind.HELLO:
             if not self._admitted.done():
                 self._admitted.set_result(None)
+            return
+        if header.kind is Kind.PROBE:
+            self._echoes.take(header.number)
             return
         message = decode_body(header, body)
         if isinstance(message, InferenceResult):
@@ -138,6 +151,7 @@ class ClientConnection(FrameProtocol):
                 "(does it know this robot's certificate?)"
             )
         self._fail_all(LinkDown(self._reason))
+        self._echoes.give_up()
         self._writable.set()
         if not self.lost.done():
             self.lost.set_result(self._reason)

@@ -13,7 +13,7 @@ from fluxshard_core.offload.framing import Traffic
 from fluxshard_core.offload.messages import InferenceResult
 from fluxshard_core.offload.pending_request import Ticket
 from fluxshard_core.offload.security import ClientSecurity, explain
-from fluxshard_core.offload.transport import LinkError, NotSent
+from fluxshard_core.offload.transport import LinkError, NotSent, Probed
 from fluxshard_core.offload.wire import EncodedFrame
 
 _log = logging.getLogger(__name__)
@@ -69,6 +69,10 @@ class ClientLink:
         if self.connection is None:
             raise NotSent(f"no connection to the cloud at {self._where}: {self._reason}")
         return await self.connection.exchange(key, frame, ticket)
+
+    async def probe(self) -> Probed | None:
+        """Measure the uplink of the connection; None where there is none."""
+        return None if self.connection is None else await self.connection.probe()
 
     async def _maintain(self) -> None:
         """Keep one connection until cancelled, then drop it."""

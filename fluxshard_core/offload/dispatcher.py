@@ -89,6 +89,11 @@ class Dispatcher:
         """The side that frames go to, probes apart; None before the first."""
         return self._last
 
+    @property
+    def link_decides(self) -> bool:
+        """Whether the last frame would have gone to the cloud over a link fast enough."""
+        return self._model.link_decides(self._work)
+
     def stay(self, now_s: float, least: Workload, look_ms: float) -> Decision | None:
         """Keep to ``side`` where it would not pay to find out what the other one is asked.
 

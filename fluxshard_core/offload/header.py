@@ -11,7 +11,7 @@ from fluxshard_core.offload import limits
 from fluxshard_core.offload.wire_errors import KindError, LengthError, MagicError, VersionError
 
 MAGIC: Final = b"FLXS"
-VERSION: Final = 3
+VERSION: Final = 4
 
 _LAYOUT: Final = struct.Struct("<4sBBHQHII")
 HEADER_BYTES: Final = _LAYOUT.size
@@ -26,6 +26,9 @@ class Kind(IntEnum):
     HELLO = 4
     """What a client begins with, its payload the proof of the token or nothing; the server's answer
     is an empty one. No message: it ends with the connection."""
+    PROBE = 5
+    """Padding by which a client measures the link; the server's answer is an empty one of the same
+    number, at once. No message either."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,14 @@ class LatencyModel:
             link = 0.0
         return computing + link + (self._overhead_ms.value or 0.0)
 
+    def link_decides(self, work: Workload) -> bool:
+        """Whether the cloud would be sooner than the edge if the link took no time."""
+        edge_ms = self.edge_ms(work)
+        cloud_ms = self.cloud.frame_ms(work.cloud_ratio, dense=work.cloud_dense)
+        if edge_ms is None or cloud_ms is None:
+            return False
+        return cloud_ms + (self._overhead_ms.value or 0.0) < edge_ms
+
     def edge_took(self, work: Workload, latency_ms: float) -> None:
         """Learn from a frame that the edge ran."""
         self.edge.took(work.edge_ratio, work.edge_dense, latency_ms)

@@ -14,6 +14,7 @@ from fluxshard_core.offload.framing import FrameProtocol, Traffic
 from fluxshard_core.offload.header import Header, Kind
 from fluxshard_core.offload.hello import HELLO_LIMITS, hello
 from fluxshard_core.offload.inference_worker import InferenceWorker
+from fluxshard_core.offload.link_probe import fits, padding
 from fluxshard_core.offload.log_rate import LogRate
 from fluxshard_core.offload.messages import InferenceResult, Refusal, ShardFrame
 from fluxshard_core.offload.security import TOKEN_VARIABLE, SecurityError, Token, certificate_name
@@ -100,6 +101,8 @@ class ServerConnection(FrameProtocol):
             self._greet(body)
         elif self._account is None:
             self.refuse("it must say hello first")
+        elif header.kind is Kind.PROBE:
+            self._echo(self._account, header)
         else:
             self._request(self._account, header, body)
 
@@ -169,6 +172,13 @@ class ServerConnection(FrameProtocol):
         if self._account is not None:
             self._throttle(self._account.count_frame(self.heard_s))
             self.send(hello())
+
+    def _echo(self, account: Account, header: Header) -> None:
+        if not fits(header):
+            self.refuse(f"a probe of {header.body_bytes} bytes is too long")
+            return
+        self._throttle(account.count_frame(self.heard_s))
+        self.send(padding(header.number))
 
     def _admit(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from fluxshard_core.errors import FluxShardError
@@ -53,6 +54,26 @@ class Pending(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Probed:
+    """What a probe of the uplink measured: ``size`` bytes arrived within ``seconds``."""
+
+    size: int
+    seconds: float
+
+
+class Probing(Protocol):
+    """A probe of the uplink under way."""
+
+    def done(self) -> bool:
+        """Whether :meth:`result` says at once what came of it."""
+        ...
+
+    def result(self) -> Probed | None:
+        """Return what a probe that is done measured; None if nothing."""
+        ...
+
+
 class Transport(Protocol):
     """A link to one cloud, shared by any number of threads."""
 
@@ -97,6 +118,11 @@ class Transport(Protocol):
 
         :raises NotSent: when there is no connection, or the cloud has not been answering in time.
         """
+        ...
+
+    def probe(self) -> Probing | None:
+        """Begin to measure the uplink, at the cost of some padding on it, and return at once; None
+        where that cannot be done."""
         ...
 
     def close(self) -> None:

@@ -167,7 +167,11 @@ class EdgeSession(Closing):
 
     def _decide(self, image: UInt8) -> Decision:
         if self.config.path == "auto" and self._link is not None:
-            return self._dispatch(image)
+            decision = self._dispatch(image)
+            if decision.path == "edge" and self._link.available:
+                matters = self.config.background.probe and self._dispatcher.link_decides
+                self._link.watch(matters=matters)
+            return decision
         side: Side = "cloud" if self.config.path == "cloud" else "edge"
         return Decision(side, None, None, "configured")
 

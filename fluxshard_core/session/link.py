@@ -12,6 +12,7 @@ from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.offload import motion_packing
 from fluxshard_core.offload.bandwidth import BandwidthEstimator
 from fluxshard_core.offload.codec_choice import CodecChooser
+from fluxshard_core.offload.link_watch import LinkWatch
 from fluxshard_core.offload.messages import BlockShards, InferenceResult, ShardFrame
 from fluxshard_core.offload.proxy import H264, ProxyEncoder
 from fluxshard_core.offload.transport import (
@@ -84,6 +85,7 @@ class CloudLink:
         self._codecs = CodecChooser(PROXY_CODECS)
         self._requests = -1
         self.bandwidth = BandwidthEstimator()
+        self._watch = LinkWatch(transport, self.bandwidth)
         self.resyncs = 0
 
     @property
@@ -144,6 +146,10 @@ class CloudLink:
             compute_ms,
             max(0.0, spent_ms - compute_ms),
         )
+
+    def watch(self, *, matters: bool) -> None:
+        """Measure the link, if that ``matters``, while a frame is computed elsewhere."""
+        self._watch.step(monotonic(), matters=matters)
 
     def blocks_within(self, milliseconds: float, config: SessionConfig) -> int:
         """Return how many blocks leave in so much time, by the rate and sizes of late; none

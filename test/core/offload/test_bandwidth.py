@@ -40,6 +40,34 @@ def test_a_link_that_slows_down_is_noticed_within_five_transfers() -> None:
     assert estimator.bytes_per_s(0.4) < 1.3 * SLOW
 
 
+def test_a_long_transfer_is_believed_at_once() -> None:
+    estimator = _steady(FAST)
+    estimator.add_transfer(60_000, 2.0, 0.0)
+    assert estimator.bytes_per_s(0.0) == pytest.approx(30_000, rel=0.05)
+
+
+def test_another_link_is_believed_at_the_second_transfer_and_an_accident_is_not() -> None:
+    estimator = _steady(SLOW)
+    estimator.add_transfer(100_000, 0.01, 0.0)
+    assert estimator.doubtful
+    assert estimator.bytes_per_s(0.0) < 2 * SLOW
+    estimator.add_transfer(100_000, 0.1, 0.0)  # as before
+    assert not estimator.doubtful
+    for _ in range(2):
+        estimator.add_transfer(100_000, 0.01, 0.0)
+    assert estimator.bytes_per_s(0.0) == pytest.approx(FAST)
+    assert not estimator.doubtful
+
+
+def test_a_probe_has_no_round_trip_in_it() -> None:
+    estimator = BandwidthEstimator()
+    estimator.add_tcp_info(TcpInfo(0.05, 0.04, 0.0, True), 0.0)
+    estimator.add_probe(25_000, 0.02, 0.0)
+    assert estimator.bytes_per_s(0.0) == pytest.approx(1.25e6)
+    with pytest.raises(InputError, match="learned from"):
+        estimator.add_probe(0, 0.02, 0.0)
+
+
 def test_small_messages_say_nothing_of_bandwidth() -> None:
     estimator = _steady(FAST)
     estimator.add_transfer(200, 1.0, 0.0)
@@ -98,7 +126,13 @@ def test_impossible_transfers_are_refused(size: int, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"assumed": 0.0}, {"weight": 1.5}, {"half_life_s": math.inf}, {"min_bytes": -1}],
+    [
+        {"assumed": 0.0},
+        {"weight": 1.5},
+        {"half_life_s": math.inf},
+        {"min_bytes": -1},
+        {"change": 0.5},
+    ],
     ids=str,
 )
 def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from fluxshard_core.reuse.calibration import Found, Measured
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.profile import MotionBin, ReuseProfile
 from fluxshard_core.session import CloudSession, EdgeSession, Engine, SessionConfig
-from fluxshard_core.session.config import Profiles
+from fluxshard_core.session.config import BackgroundConfig, Profiles
 
 SCENE = GeneratedScene(height=150, width=200, count=4)
 
@@ -256,6 +257,28 @@ def test_profiles_place_frames_and_both_expectations_are_told(
                     assert result.decision.edge_ms > 0
                     assert result.decision.cloud_ms > 0
                     assert result.realised_ms > 0
+
+
+@pytest.mark.parametrize("probe", [True, False])
+def test_a_link_that_became_fast_brings_frames_back_to_the_cloud(
+    engine: Engine, cloud_engine: Engine, probe: bool
+) -> None:
+    """The robot would need minutes a frame, and believes that the link takes seconds for a byte."""
+    profiles = Profiles(profile(engine.detector, 1e6), profile(engine.detector, 1e-3))
+    background = BackgroundConfig(probe=probe)
+    configured = config("auto", profiles=profiles, background=background)
+    with InferenceServer(CloudService(cloud_engine).handle) as server:
+        transport = TcpTransport("127.0.0.1", server.port)
+        with EdgeSession(engine, configured, transport) as session:
+            session._link.bandwidth.add_transfer(10_000, 1e5, time.monotonic())
+            frames = cycle(GeneratedScene(height=150, width=200, count=5))
+            assert session.process(next(frames)).path == "edge"
+            until = time.monotonic() + (20.0 if probe else 1.0)
+            while time.monotonic() < until:
+                side = session.process(next(frames)).path
+                if side == "cloud":
+                    break
+    assert side == ("cloud" if probe else "edge")
 
 
 def nothing_kept(engine: Engine) -> ReuseProfile:
