@@ -8,7 +8,7 @@ from fluxshard_core.offload.bandwidth import BandwidthEstimator
 from fluxshard_core.offload.transport import Probing, Transport
 
 _PAUSE_S: Final = 2.0
-_SHARE: Final = 0.1
+_SHARE: Final = 0.2
 """Of the link's time that probes may take: a slow one is asked less often."""
 _AGAIN_S: Final = 0.25
 """After a probe that contradicts what was believed: the next one decides."""

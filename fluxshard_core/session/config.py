@@ -43,7 +43,7 @@ class BackgroundConfig:
     :func:`~fluxshard_core.reuse.freshness.staleness` counts them, from which a block is worth it.
     ``most_send_ms``: the longest that a piece may occupy the link, by the estimated bandwidth.
     ``probe``: on path ``auto`` a TCP link that no frame uses, though a faster one would be used,
-    is measured with 40 kB every two seconds or a tenth of its time, to know when it is faster.
+    is measured with 40 kB every two seconds or a fifth of its time, to know when it is faster.
     """
 
     edge: bool = False

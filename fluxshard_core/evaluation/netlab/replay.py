@@ -90,6 +90,8 @@ def run(replay: Replay) -> Iterator[dict[str, object]]:
                 "realised_ms": result.realised_ms,
                 **_decision(result.decision),
                 "tx_bytes": result.tx_bytes,
+                "rx_bytes": result.rx_bytes,
+                "stage_ms": result.stage_ms,
                 "compute_ratio": result.compute_ratio,
                 "background_bytes": result.background.tx_bytes,
                 "fallback": result.fallback_reason,

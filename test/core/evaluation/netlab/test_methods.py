@@ -43,6 +43,18 @@ def test_a_session_that_is_told_what_is_in_a_frame_keeps_that_fresh(cloud: Engin
     assert with_object.compute_ratio > without.compute_ratio
 
 
+def test_a_session_with_random_weights_finds_about_as_many_objects_as_it_is_told_of(
+    cloud: Engine,
+) -> None:
+    method = Specification.parse("fluxshard_edge")
+    (frame,) = GeneratedScene(height=256, width=384, count=1)
+    found = method.open(cloud, None).process(frame).detections
+    assert len(found) >= 4
+    half = Detections(*(part[::2] for part in (found.boxes, found.scores, found.class_ids)))
+    told = method.open(cloud, None, [half]).process(frame).detections
+    assert len(told) == len(half)
+
+
 @pytest.mark.parametrize("text", ["roi", "full_offload:mp3", ""])
 def test_what_does_not_exist_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="choose"):
