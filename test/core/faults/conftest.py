@@ -22,6 +22,7 @@ from fluxshard_core.motion.field import MotionField
 from fluxshard_core.offload import shard_codec, wire
 from fluxshard_core.offload.header import Kind
 from fluxshard_core.offload.hello import hello
+from fluxshard_core.offload.link_probe import padding
 from fluxshard_core.offload.messages import InferenceResult, Refusal, ShardFrame
 from fluxshard_core.offload.wire import Message
 
@@ -273,5 +274,6 @@ def frames_of_every_kind() -> dict[str, bytes]:
     }
     frames = {name: bytes(wire.encode(message)) for name, message in messages.items()}
     frames["HELLO"] = bytes(hello(bytes(range(32))))
+    frames["PROBE"] = bytes(padding(5, 100))
     assert set(frames) == {kind.name for kind in Kind}
     return frames
