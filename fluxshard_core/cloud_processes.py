@@ -35,6 +35,8 @@ from fluxshard_core.offload import wire
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 
 _STOP_S: Final = 5.0
+_LONGEST_S: Final = 120.0
+"""To load the model, or to answer a request: a process that takes longer hangs, and is ended."""
 _REST_S: Final = 5.0
 """Between two starts of a process that ends at once."""
 _NOTHING: Final = ServiceStatus(0, 0.0, 0, 0, 0, 0)
@@ -158,8 +160,9 @@ class _Process:
         )
 
     def wait_until_ready(self) -> None:
-        for _ in self._answers(()):
-            raise RuntimeError("an inference process answered before it was asked")
+        with self._bounded():
+            for _ in self._answers(()):
+                raise RuntimeError("an inference process answered before it was asked")
 
     def exchange(
         self, frames: Sequence[ShardFrame], threads: int
@@ -167,17 +170,19 @@ class _Process:
         with self._lock:
             if self._popen is None:
                 self._restart()
-            try:
-                self._send(frames, threads)
-            except OSError as error:
-                raise self._lost() from error
-            yield from self._answers(frames)
+            with self._bounded():
+                try:
+                    self._send(frames, threads)
+                except OSError as error:
+                    raise self._lost() from error
+                yield from self._answers(frames)
 
     def tidy_up(self) -> None:
         if self._lock.acquire(blocking=False):
             try:
                 if self._popen is not None:
-                    self._send((), 1)
+                    with self._bounded():
+                        self._send((), 1)
                     self.wait_until_ready()
             except (OSError, ProcessLostError):
                 self._lost()
@@ -201,6 +206,18 @@ class _Process:
             popen.kill()
             popen.wait()
         popen.stdout.close()
+
+    @contextlib.contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """End the process if the block lasts too long: who waits for it then finds it gone."""
+        assert self._popen is not None
+        watchdog = threading.Timer(_LONGEST_S, self._popen.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            yield
+        finally:
+            watchdog.cancel()
 
     def _restart(self) -> None:
         if monotonic() - self._started_s < _REST_S:

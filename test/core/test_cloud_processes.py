@@ -108,6 +108,19 @@ def test_a_process_that_ends_costs_its_own_robots_one_frame(
     assert cloud.handle(request(detector, "a", 3)).error == ""
 
 
+def test_a_process_that_hangs_is_ended(
+    cloud: CloudProcesses, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud_processes, "_REST_S", 0.0)
+    assert cloud.handle(request(detector, "a", 0, whole=True)).error == ""
+    os.kill(cloud._processes[cloud.lane_of("a")]._popen.pid, signal.SIGSTOP)
+    with monkeypatch.context() as patience:
+        patience.setattr(cloud_processes, "_LONGEST_S", 0.5)
+        with pytest.raises(ProcessLostError, match="begins anew"):
+            cloud.handle(request(detector, "a", 1))
+    assert cloud.handle(request(detector, "a", 2, whole=True)).error == ""
+
+
 def test_a_process_that_cannot_start_is_an_error_that_leaves_nothing() -> None:
     unknown = ProcessSettings("yolo99x", 0, 1, [], max_sessions=1, max_memory_mb=1, idle_s=1)
     with pytest.raises(ProcessLostError), CloudProcesses(unknown, 1):
