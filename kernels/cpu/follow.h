@@ -101,18 +101,18 @@ struct Follower {
         bits(level.cell & (level.cell - 1) ? 0 : __builtin_ctz(level.cell)) {}
 
   void follow_row(int32_t row) const {
-    const bool single = cover.row_span == 1 && cover.col_span == 1;
     for (int32_t col = 0, last; col < level.width; col = last) {
-      last = col + 1;
-      if (single)
-        while (last < level.width && cover.cols[last] == cover.cols[col]) ++last;
+      last = end_of_run(row, col);
       const Members members = members_of(cover, row, col, common);
-      if (members.unknown)
+      if (members.unknown) {
         fill(row, col, last, step, {0, 0}, {0, 0});
-      else if (!members.apart)
+      } else if (!members.apart) {
         follow_common(row, col, last);
-      else
-        follow_apart(row, col, last, medoid(members));
+      } else {
+        const Pair vector = medoid(members);
+        const Pair shift = CarriedRemainders{y, x, level, row, col, bits}.rounded(vector);
+        follow_run(row, col, last, vector, shift);
+      }
     }
   }
 
@@ -146,42 +146,63 @@ struct Follower {
     }
   }
 
+  // Where the run of cells that moves as the one at `first` does ends.
+  int32_t end_of_run(int32_t row, int32_t first) const {
+    int32_t last = first + 1;
+    if (cover.row_span > 1 || cover.col_span > 1) return last;
+    const int64_t line = cover.rows[row] * cover.block_cols;
+    const int16_t *const down = cover.vectors + line, *const right = down + cover.block_rows * cover.block_cols;
+    const int64_t block = cover.cols[first];
+    for (; last < level.width; ++last) {
+      const int64_t next = cover.cols[last];
+      if (next != block && (down[next] != down[block] || right[next] != right[block] ||
+                            cover.known[line + next] != cover.known[line + block]))
+        break;
+    }
+    return last;
+  }
+
   Range sources(int32_t row, Pair shift) const {
     const Range found = Range::overlap(level.width, shift.x);
     return Range::overlap(level.height, shift.y).has(row) ? found : Range{0, 0};
   }
 
   void follow_common(int32_t row, int32_t first, int32_t last) const {
-    const Range valid = rows.has(row) ? cols : Range{0, 0};
-    if (in_place) return fill(row, first, last, step, rest, valid);
-    fill(row, first, last, step, {0, 0}, valid);
-    if (!rows.last || !cols.last) return;
-    const int64_t start = int64_t(row) * level.width;
-    const int64_t source = int64_t(rows.nearest(row) - step.y) * level.width - step.x;
-    int32_t torn = 0;
-    for (int32_t col = first; col < last; ++col) {
-      const int64_t at = source + cols.nearest(col);
-      const int32_t down = y[at] + rest.y, right = x[at] + rest.x;
-      out.residual[start + col] = down;
-      out.residual[cells + start + col] = right;
-      torn |= (uint32_t(down + half) >= uint32_t(2 * half)) | (uint32_t(right + half) >= uint32_t(2 * half));
-    }
-    for (int32_t col = first; torn && col < last; ++col) {
-      const int32_t down = out.residual[start + col], right = out.residual[cells + start + col];
-      if (down < -half || down >= half || right < -half || right >= half)
-        follow_one(row, col, common);
-    }
+    if (rows.last && cols.last) return follow_run(row, first, last, common, step);
+    fill(row, first, last, step, in_place ? rest : Pair{0, 0}, {0, 0});
   }
 
-  void follow_apart(int32_t row, int32_t first, int32_t last, Pair vector) const {
-    if (!in_place) {
-      for (int32_t col = first; col < last; ++col) follow_one(row, col, vector);
-      return;
-    }
-    const CarriedRemainders nothing{y, x, level, row, first, bits};
-    Pair left;
-    const Pair shift = nearest_source(nothing, vector, left);
+  // Cells with one motion. Content that `shift` brings within half a cell needs no closer look.
+  void follow_run(int32_t row, int32_t first, int32_t last, Pair vector, Pair shift) const {
+    const Pair left = {vector.y - shift.y * level.cell, vector.x - shift.x * level.cell};
     fill(row, first, last, shift, left, sources(row, shift));
+    if (in_place) return;
+    const int64_t source = std::clamp(row - shift.y, 0, level.height - 1) * int64_t(level.width);
+    const int32_t low = std::clamp(shift.x, first, last);
+    const int32_t high = std::clamp(level.width + shift.x, low, last);
+    const int64_t start = int64_t(row) * level.width;
+    bool torn = add_carried(start + low, source + low - shift.x, high - low);
+    for (int32_t col = first; col < low; ++col) torn |= add_carried(start + col, source, 1);
+    for (int32_t col = high; col < last; ++col)
+      torn |= add_carried(start + col, source + level.width - 1, 1);
+    for (int32_t col = first; torn && col < last; ++col)
+      if (beyond(out.residual[start + col]) || beyond(out.residual[cells + start + col]))
+        follow_one(row, col, vector);
+  }
+
+  bool beyond(int16_t left) const { return uint16_t(left + half) >= uint16_t(level.cell); }
+
+  // Adds what the content of so many cells from `at` on carried to the residuals from `cell` on;
+  // returns whether any is now half a cell or more.
+  bool add_carried(int64_t cell, int64_t at, int32_t count) const {
+    int16_t *const down = out.residual + cell, *const right = down + cells;
+    uint16_t torn = 0;
+    for (int32_t i = 0; i < count; ++i) {
+      down[i] += y[at + i];
+      right[i] += x[at + i];
+      torn |= beyond(down[i]) | beyond(right[i]);
+    }
+    return torn;
   }
 
   void follow_one(int32_t row, int32_t col, Pair vector) const {
