@@ -1,7 +1,7 @@
 """Non-maximum suppression, to the bit what ultralytics' torch-only implementation keeps.
 
-That one makes a dozen PyTorch calls for each box it keeps, which takes longer than the arithmetic of
-a few hundred boxes; numpy's calls cost a quarter.
+That one makes a dozen PyTorch calls for each box it keeps, which takes longer than the arithmetic
+of a few hundred boxes; numpy's calls cost a quarter.
 """
 
 from __future__ import annotations
