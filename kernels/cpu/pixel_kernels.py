@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,25 +26,13 @@ class PixelKernels:
         """Return the frame whose blocks come from ``shifts`` ``(rows, cols, 2)``, ``(dx, dy)``
         pixels, before them; outside, the outermost pixels go on."""
         out = np.empty_like(image)
-        self._library.fluxshard_move_blocks(
-            _frame(image, side).ctypes.data,
-            image.ctypes.data,
-            shifts.ctypes.data,
-            out.ctypes.data,
-            threads,
-        )
+        self._on_blocks("move", image, side, (shifts, out), threads)
         return out
 
     def compare_blocks(self, image: UInt8, other: UInt8, side: int, threads: int) -> UInt32:
         """Return the sum of absolute differences of each block ``(rows, cols)``."""
         sums: UInt32 = np.empty((len(image) // side, image.shape[1] // side), dtype=np.uint32)
-        self._library.fluxshard_compare_blocks(
-            _frame(image, side).ctypes.data,
-            image.ctypes.data,
-            other.ctypes.data,
-            sums.ctypes.data,
-            threads,
-        )
+        self._on_blocks("compare", image, side, (other, sums), threads)
         return sums
 
     def compose_blocks(
@@ -51,14 +40,7 @@ class PixelKernels:
     ) -> UInt8:
         """Return ``image`` in the blocks ``fresh`` ``(rows, cols)``, ``other`` elsewhere."""
         out = np.empty_like(image)
-        self._library.fluxshard_compose_blocks(
-            _frame(image, side).ctypes.data,
-            image.ctypes.data,
-            other.ctypes.data,
-            fresh.ctypes.data,
-            out.ctypes.data,
-            threads,
-        )
+        self._on_blocks("compose", image, side, (other, fresh, out), threads)
         return out
 
     def scale_bytes(
@@ -71,6 +53,15 @@ class PixelKernels:
             image.ctypes.data, rows, width * channels, out, pitch, half, threads
         )
 
-
-def _frame(image: UInt8, side: int) -> npt.NDArray[np.int64]:
-    return np.array([*image.shape[:2], side], dtype=np.int64)
+    def _on_blocks(
+        self,
+        what: str,
+        image: UInt8,
+        side: int,
+        others: tuple[npt.NDArray[Any], ...],
+        threads: int,
+    ) -> None:
+        frame = np.array([*image.shape[:2], side], dtype=np.int64)
+        arrays: tuple[npt.NDArray[Any], ...] = (frame, image, *others)
+        function = getattr(self._library, f"fluxshard_{what}_blocks")
+        function(*(array.ctypes.data for array in arrays), threads)
