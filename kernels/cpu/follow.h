@@ -151,7 +151,8 @@ struct Follower {
     int32_t last = first + 1;
     if (cover.row_span > 1 || cover.col_span > 1) return last;
     const int64_t line = cover.rows[row] * cover.block_cols;
-    const int16_t *const down = cover.vectors + line, *const right = down + cover.block_rows * cover.block_cols;
+    const int16_t* const down = cover.vectors + line;
+    const int16_t* const right = down + cover.block_rows * cover.block_cols;
     const int64_t block = cover.cols[first];
     for (; last < level.width; ++last) {
       const int64_t next = cover.cols[last];
