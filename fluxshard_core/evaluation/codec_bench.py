@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.evaluation.sequences import EvaluatedSequence
-from fluxshard_core.models.network import network_input
+from fluxshard_core.models.network import network_bytes
 from fluxshard_core.motion.field import BLOCK_SIZE, MotionField
 from fluxshard_core.offload.proxy import ProxyDecoder, ProxyEncoder
 from fluxshard_core.reuse.criterion import PixelReference
@@ -107,7 +107,7 @@ def policy_samples(
         ease = state.coding_ease(proposal)
         samples.append(Sample(image, proposal.motion, proposal.critical, ease))
         seen = proposal.composed(image)
-        run = state.executor.execute(network_input(seen), proposal.schedule)
+        run = state.executor.execute(network_bytes(seen), proposal.schedule)
         state.endpoint("edge").settle(proposal, seen)
         found = engine.detector.decode(
             run.outputs, letterbox, confidence=config.decode_confidence, iou=config.iou

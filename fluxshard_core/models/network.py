@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fluxshard_core.models.detections import UInt8
 from fluxshard_core.models.head_layout import HeadLayout, HeadOutput, OutputKind
+from fluxshard_core.sparse.pixels import as_numbers
 
 PROTOTYPE_STRIDE = 4
 
@@ -95,6 +96,11 @@ def _layout(head: Any) -> HeadLayout:
 
 def network_input(image: UInt8) -> Tensor:
     """Turn a ``(H, W, 3)`` RGB image into ``(1, 3, H, W)`` float32 in [0, 1], channels last."""
+    return as_numbers(network_bytes(image))
+
+
+def network_bytes(image: UInt8) -> Tensor:
+    """Return a ``(H, W, 3)`` RGB image as ``(1, 3, H, W)`` uint8, channels last: what an executor
+    turns into the numbers of :func:`network_input` itself. Shares the image's memory if it can."""
     owned = np.require(image, requirements=["C", "W"])  # what from_numpy can wrap
-    tensor = torch.from_numpy(owned).permute(2, 0, 1).unsqueeze(0)
-    return tensor.to(torch.float32).div_(255.0)
+    return torch.from_numpy(owned).permute(2, 0, 1).unsqueeze(0)

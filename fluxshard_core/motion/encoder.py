@@ -71,6 +71,8 @@ class EncoderOptions:
             "partitions": self.partitions,
             "me": self.me,
             "merange": str(self.me_range),
+            # How numbers are coded decides no vector below subme 6, and the bits go nowhere.
+            "cabac": "0",
             "log-level": "none",
         }
         if self.subme is not None:

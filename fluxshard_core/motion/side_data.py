@@ -44,28 +44,41 @@ def merge_vectors(exported: npt.NDArray[np.void], height: int, width: int) -> Mo
     sub-blocks (the one with the least summed L1 distance to the others, the smaller one on ties).
     """
     rows, cols = block_grid(height, width)
-    cells, covered = _paint(exported[exported["source"] < 0], rows * CELLS, cols * CELLS)
-    vectors = _vector_median(_by_block(cells, rows, cols))
-    valid = _by_block(covered, rows, cols).all(axis=1)
-    valid &= (np.abs(vectors) <= MAX_QUARTER_PEL).all(axis=1)
+    used = exported[exported["source"] < 0]
+    if _whole_blocks(used):
+        vectors, valid = _paint(used, rows, cols, BLOCK_SIZE)
+    else:
+        cells, covered = _paint(used, rows * CELLS, cols * CELLS, CELL)
+        vectors = _vector_median(_by_block(cells, rows, cols)).reshape(rows, cols, 2)
+        valid = _by_block(covered, rows, cols).all(axis=1).reshape(rows, cols)
+    valid &= (np.abs(vectors) <= MAX_QUARTER_PEL).all(axis=2)
     vectors[~valid] = 0
-    return MotionField(vectors.astype(np.int16).reshape(rows, cols, 2), valid.reshape(rows, cols))
+    return MotionField(vectors.astype(np.int16), valid)
+
+
+def _whole_blocks(exported: npt.NDArray[np.void]) -> bool:
+    """Whether every partition is one block of the grid, as it is where x264 makes no others."""
+    whole = (exported["w"] == BLOCK_SIZE) & (exported["h"] == BLOCK_SIZE)
+    for centre in (exported["dst_x"], exported["dst_y"]):
+        whole &= centre % BLOCK_SIZE == BLOCK_SIZE // 2
+    return bool(whole.all())
 
 
 def _paint(
-    exported: npt.NDArray[np.void], height: int, width: int
+    exported: npt.NDArray[np.void], height: int, width: int, side: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
-    """Write each partition's quarter-pel motion into the cells of a ``height x width`` grid."""
+    """Write each partition's quarter-pel motion into the cells, ``side`` pixels each, of a
+    ``height x width`` grid."""
     w, h = exported["w"].astype(np.int32), exported["h"].astype(np.int32)
-    x, y = (exported["dst_x"] - w // 2) // CELL, (exported["dst_y"] - h // 2) // CELL
+    x, y = (exported["dst_x"] - w // 2) // side, (exported["dst_y"] - h // 2) // side
     vector = np.stack([exported["motion_x"], exported["motion_y"]], axis=1)
     motion = -(vector * QUARTER_PEL) // exported["motion_scale"].astype(np.int32)[:, None]
     cells = np.zeros((height, width, 2), dtype=np.int32)
     covered = np.zeros((height, width), dtype=np.bool_)
-    for dy in range(CELLS):
-        for dx in range(CELLS):
+    for dy in range(BLOCK_SIZE // side):
+        for dx in range(BLOCK_SIZE // side):
             at_y, at_x = y + dy, x + dx
-            part = (w > dx * CELL) & (h > dy * CELL)
+            part = (w > dx * side) & (h > dy * side)
             part &= (at_y >= 0) & (at_y < height) & (at_x >= 0) & (at_x < width)
             at = (at_y[part], at_x[part])
             cells[at] = motion[part]

@@ -13,7 +13,7 @@ import torch
 from fluxshard_core.errors import InputError
 from fluxshard_core.models.detector import DEFAULT_IOU, Detector
 from fluxshard_core.models.letterbox import Letterbox
-from fluxshard_core.models.network import network_input
+from fluxshard_core.models.network import network_bytes
 from fluxshard_core.offload.latency_profile import LatencyProfile, monotone
 from fluxshard_core.sparse.backends import default_backend
 from fluxshard_core.sparse.bench_scene import BenchScene
@@ -91,7 +91,7 @@ class _Run:
         def frame() -> FrameRun:
             self._count += 1
             motion = self._scene.motion(self._count)
-            return self._executor.run(network_input(self._image), motion, blocks)
+            return self._executor.run(network_bytes(self._image), motion, blocks)
 
         runs, spent = self._timed(frame, repeats)
         return statistics.mean(run.compute_ratio for run in runs), statistics.median(spent)
@@ -102,7 +102,7 @@ class _Run:
 
         def frame() -> FrameRun:
             self._executor.reset()
-            return self._executor.run(network_input(self._image), None, everything)
+            return self._executor.run(network_bytes(self._image), None, everything)
 
         return statistics.median(self._timed(frame, repeats)[1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -111,6 +112,7 @@ def _shapes(salience: SalientBlocks, config: ReuseConfig) -> tuple[Bool, Bool]:
     return every, slipped
 
 
+@lru_cache(maxsize=64)
 def due_ages(shape: tuple[int, ...], max_age: int) -> Int32:
     """Return the age ``(rows, cols)`` at which each block is recomputed even if nothing changed.
 
@@ -120,17 +122,19 @@ def due_ages(shape: tuple[int, ...], max_age: int) -> Int32:
     rows, cols = np.indices(shape, dtype=np.int32)
     phase = (5 * rows + 3 * cols) % PHASES
     due: Int32 = max_age + phase * max_age // (2 * PHASES)
+    due.flags.writeable = False
     return due
 
 
 def grown(blocks: Bool, reach: int) -> Bool:
     """Add the blocks within ``reach`` pixels, whole blocks, of the marked ones, diagonals too."""
     steps = reach // BLOCK_SIZE
-    for axis in (0, 1):
-        lines = np.moveaxis(blocks, axis, 0)
-        wider = lines.copy()
-        for step in range(1, steps + 1):
-            wider[step:] |= lines[:-step]
-            wider[:-step] |= lines[step:]
-        blocks = np.moveaxis(wider, 0, axis)
-    return np.ascontiguousarray(blocks)
+    tall = blocks.copy()
+    for step in range(1, steps + 1):
+        tall[step:] |= blocks[:-step]
+        tall[:-step] |= blocks[step:]
+    wide = tall.copy()
+    for step in range(1, steps + 1):
+        wide[:, step:] |= tall[:, :-step]
+        wide[:, :-step] |= tall[:, step:]
+    return wide

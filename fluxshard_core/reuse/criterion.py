@@ -13,11 +13,15 @@ import numpy.typing as npt
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import BLOCK_SIZE, QUARTER_PEL, MotionField
 from fluxshard_core.reuse.level_keys import is_trunk, source_of
+from fluxshard_core.threads import compute_threads
+from fluxshard_kernels.cpu.library import load_if_possible
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
+UInt32 = npt.NDArray[np.uint32]
+_CHANNELS = 3
 _MAX_PIXEL = 255
 
 
@@ -34,18 +38,41 @@ def block_difference(image: UInt8, reference: UInt8) -> Float32:
             f"images of {image.shape} and {reference.shape} cannot be compared in blocks of "
             f"{BLOCK_SIZE} px: letterbox both to one size first"
         )
+    sums = _block_sums(np.ascontiguousarray(image), np.ascontiguousarray(reference))
+    mean: Float32 = sums.astype(np.float32) / (BLOCK_SIZE * BLOCK_SIZE * channels * _MAX_PIXEL)
+    return mean
+
+
+def _block_sums(image: UInt8, reference: UInt8) -> UInt32:
+    """Sum of absolute differences of each block ``(rows, cols)`` of two contiguous frames."""
+    if image.shape[2] == _CHANNELS and (library := load_if_possible()):
+        return library.pixels.compare_blocks(image, reference, BLOCK_SIZE, compute_threads())
+    return block_sums_plainly(image, reference)
+
+
+def block_sums_plainly(image: UInt8, reference: UInt8) -> UInt32:
+    """Do what the compiled kernel does, in numpy."""
+    height, width, channels = image.shape
     apart = cv2.absdiff(image, reference)
     rows, cols = height // BLOCK_SIZE, width // BLOCK_SIZE
     # Sixteen bytes fit 16 bits, and adding whole rows is several times faster than adding cells.
     columns = apart.reshape(rows, BLOCK_SIZE, width * channels).sum(axis=1, dtype=np.uint16)
-    total = columns.reshape(rows, cols, -1).sum(axis=2, dtype=np.uint32)
-    mean: Float32 = total.astype(np.float32) / (BLOCK_SIZE * BLOCK_SIZE * channels * _MAX_PIXEL)
-    return mean
+    total: UInt32 = columns.reshape(rows, cols, -1).sum(axis=2, dtype=np.uint32)
+    return total
 
 
 def composed(moved: UInt8, image: UInt8, fresh: Bool) -> UInt8:
     """Return the pixels ``moved`` ``(H, W, 3)`` with those of ``image`` in the blocks ``fresh``
     ``(rows, cols)``: what an endpoint sees that gets only these blocks of a frame."""
+    if library := load_if_possible():
+        frames = np.ascontiguousarray(image), np.ascontiguousarray(moved)
+        blocks = np.ascontiguousarray(fresh)
+        return library.pixels.compose_blocks(*frames, blocks, BLOCK_SIZE, compute_threads())
+    return composed_plainly(moved, image, fresh)
+
+
+def composed_plainly(moved: UInt8, image: UInt8, fresh: Bool) -> UInt8:
+    """Do what :func:`composed` does, without compiled code."""
     pixels = cv2.resize(fresh.astype(np.uint8), moved.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     made = moved.copy()
     cv2.copyTo(image, pixels, made)
@@ -70,9 +97,6 @@ class PixelReference:
         self.age: Int32 = np.zeros((rows, cols), dtype=np.int32)
         self.owed: dict[int, Int32] = {}
         self._left: Int32 = np.zeros((rows, cols, 2), dtype=np.int32)
-        self._pixels: npt.NDArray[np.int16] = np.stack(
-            np.meshgrid(np.arange(width), np.arange(height)), axis=-1
-        ).astype(np.int16)
         self._corners: Int32 = BLOCK_SIZE * np.stack(
             np.meshgrid(np.arange(cols), np.arange(rows)), axis=-1
         ).astype(np.int32)
@@ -98,7 +122,7 @@ class PixelReference:
         after.age = self.age[at] + frames
         after.owed = {key: changes[at] for key, changes in self.owed.items()}
         if shift.any():
-            after.image = self._moved_pixels(shift)
+            after.image = moved_pixels(self.image, shift)
         return after, lost
 
     def take(
@@ -116,17 +140,29 @@ class PixelReference:
         self.age = np.where(fresh, 0, self.age)
         self._left = np.where(fresh[..., None], 0, self._left)
 
-    def _moved_pixels(self, shift: Int32) -> UInt8:
-        steps = shift.astype(np.int16).repeat(BLOCK_SIZE, axis=1).repeat(BLOCK_SIZE, axis=0)
-        places = self._pixels - steps
-        moved: UInt8 = np.empty_like(self.image)
-        no_fractions: npt.NDArray[np.int16] = np.empty((0, 0), dtype=np.int16)
-        cv2.remap(
-            self.image,
-            places,
-            no_fractions,
-            cv2.INTER_NEAREST,
-            dst=moved,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        return moved
+
+def moved_pixels(image: UInt8, shift: Int32) -> UInt8:
+    """Return the frame ``(H, W, 3)`` whose blocks come from ``shift`` ``(rows, cols, 2)``,
+    ``(dx, dy)`` pixels, before them; outside, the outermost pixels go on."""
+    if library := load_if_possible():
+        frame, shifts = np.ascontiguousarray(image), np.ascontiguousarray(shift, dtype=np.int32)
+        return library.pixels.move_blocks(frame, shifts, BLOCK_SIZE, compute_threads())
+    return moved_pixels_plainly(image, shift)
+
+
+def moved_pixels_plainly(image: UInt8, shift: Int32) -> UInt8:
+    """Do what :func:`moved_pixels` does, without compiled code."""
+    height, width = image.shape[:2]
+    steps = shift.astype(np.int16).repeat(BLOCK_SIZE, axis=1).repeat(BLOCK_SIZE, axis=0)
+    places = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.int16)
+    moved: UInt8 = np.empty_like(image)
+    no_fractions: npt.NDArray[np.int16] = np.empty((0, 0), dtype=np.int16)
+    cv2.remap(
+        image,
+        places - steps,
+        no_fractions,
+        cv2.INTER_NEAREST,
+        dst=moved,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return moved

@@ -80,10 +80,7 @@ class FeatureRemap:
         for level, motion in moved.items():
             carried = self._of(level)
             if motion.residual is not None:
-                carried[...] = motion.residual
-                if level in recomputed:
-                    np.copyto(carried, np.int16(0), where=recomputed[level])
-                self._in_place[level] = not carried.any()
+                self._in_place[level] = not keep(carried, motion.residual, recomputed.get(level))
             elif not self._in_place[level]:
                 carried.fill(0)
                 self._in_place[level] = True
@@ -128,6 +125,23 @@ class FeatureRemap:
         ends = np.cumsum(counts).tolist()
         for draft, start, end in zip(drafts, [0, *ends], ends, strict=False):
             draft.place_singles(shift[:, start:end], left[:, start:end], valid[start:end])
+
+
+def keep(carried: Int16, residual: Int16, fresh: Bool | None) -> bool:
+    """Write ``residual`` ``(2, H, W)`` into ``carried``, zero at the cells ``fresh`` ``(H, W)``, if
+    there are any; return whether something is left."""
+    if library := load_if_possible():
+        cells = None if fresh is None else np.ascontiguousarray(fresh)
+        return library.keep(np.ascontiguousarray(residual), cells, carried[0], carried[1])
+    return keep_plainly(carried, residual, fresh)
+
+
+def keep_plainly(carried: Int16, residual: Int16, fresh: Bool | None) -> bool:
+    """Do what :func:`keep` does, in numpy."""
+    carried[...] = residual
+    if fresh is not None:
+        np.copyto(carried, np.int16(0), where=fresh)
+    return bool(carried.any())
 
 
 def _nearest_sources(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.models.detections import Detections
-from fluxshard_core.models.network import network_input
+from fluxshard_core.models.network import network_bytes
 from fluxshard_core.motion.field import MotionField
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
 from fluxshard_core.offload.proxy import ProxyDecoder
@@ -146,7 +146,7 @@ class CloudSession:
             schedule = self._executor.schedule(self._motion(frame), frame.critical)
         else:
             schedule = self._executor.scheduler.dense("the robot sent a whole frame")
-        return Job(self._executor, network_input(image), schedule)
+        return Job(self._executor, network_bytes(image), schedule)
 
     @staticmethod
     def _motion(frame: ShardFrame) -> MotionField:

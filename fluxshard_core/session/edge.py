@@ -16,7 +16,7 @@ from fluxshard_core.frame import Frame
 from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.models.letterbox import Letterbox
-from fluxshard_core.models.network import network_input
+from fluxshard_core.models.network import network_bytes
 from fluxshard_core.offload.bandwidth import BandwidthEstimator
 from fluxshard_core.offload.dispatcher import Decision, Dispatcher
 from fluxshard_core.offload.latency_model import LatencyModel, Workload
@@ -240,7 +240,7 @@ class EdgeSession(Closing):
         endpoint = self._state.endpoint("edge")
         try:
             with timer.stage("infer"):
-                run = self._state.executor.execute(network_input(seen), proposal.schedule)
+                run = self._state.executor.execute(network_bytes(seen), proposal.schedule)
         except Exception:
             endpoint.reset()
             raise

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from fluxshard_core.models.network import network_input
+from fluxshard_core.models.network import network_bytes
 from fluxshard_core.session.config import BackgroundConfig
 from fluxshard_core.session.endpoint import Proposal
 from fluxshard_core.session.robot_state import RobotState
@@ -83,7 +83,7 @@ class EdgeUpkeep:
         self._seen = self._proposal.composed(image)
         self._settled = False
         self._steps = self._state.executor.refresh(
-            network_input(self._seen), self._proposal.schedule
+            network_bytes(self._seen), self._proposal.schedule
         )
 
     def _settle(self) -> None:

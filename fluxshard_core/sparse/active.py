@@ -10,9 +10,11 @@ import numpy.typing as npt
 from fluxshard_core.motion.field import BLOCK_SIZE, QUARTER_PEL
 from fluxshard_core.reuse.remap import Level, LevelMotion
 from fluxshard_core.sparse.tiles import TileGrid
+from fluxshard_kernels.cpu.library import load_if_possible
 
 Bool = npt.NDArray[np.bool_]
 Blocks = Bool | Mapping[int, Bool]
+_HALF_A_CELL = 0.5
 
 
 def requested_tiles(grids: Mapping[Level, TileGrid], blocks: Blocks) -> dict[Level, Bool]:
@@ -60,8 +62,24 @@ def lost_cells(motion: LevelMotion, residual_limit: float) -> Bool:
     seams one cell wide between them, where the nearest content lies between half a cell and one
     away. ``residual_limit`` in cells says how far away it may lie; half a cell closes no seam.
     """
+    library = load_if_possible()
+    if library is None:
+        return lost_cells_plainly(motion, residual_limit)
+    level, cell = motion.level, motion.level.stride * QUARTER_PEL
+    closes = motion.residual is not None and residual_limit > _HALF_A_CELL
+    return library.lost(
+        (cell, *level.shape),
+        np.ascontiguousarray(motion.shift),
+        np.ascontiguousarray(motion.residual) if closes else None,
+        np.ascontiguousarray(motion.valid),
+        residual_limit * cell,
+    )
+
+
+def lost_cells_plainly(motion: LevelMotion, residual_limit: float) -> Bool:
+    """Do what :func:`lost_cells` does, in numpy."""
     lost: Bool = ~motion.valid
-    if motion.residual is None or residual_limit <= 0.5 or not lost.any():
+    if motion.residual is None or residual_limit <= _HALF_A_CELL or not lost.any():
         return lost
     rows, cols = np.nonzero(lost)
     distance = np.abs(motion.residual[:, rows, cols]).max(axis=0)

@@ -17,6 +17,7 @@ from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.filtered_pass import FilteredPass
 from fluxshard_core.sparse.network import Network
 from fluxshard_core.sparse.operators import Backend
+from fluxshard_core.sparse.pixels import as_numbers
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.schedule import (
     CROSSING,
@@ -158,7 +159,8 @@ class Executor:
     ) -> FrameRun:
         """Bring all outputs up to date with ``frame``.
 
-        :param frame: ``(1, C, H, W)``, the plan's input size, finite.
+        :param frame: ``(1, C, H, W)``, the plan's input size, finite; uint8 stands for
+            ``frame / 255``.
         :param motion: since the last frame this executor ran; None if nothing moved.
         :param blocks: block mode only: ``(rows, cols)`` bool over 16-pixel blocks, True where
             features must be recomputed; or one such array per level (cumulative stride).
@@ -171,7 +173,8 @@ class Executor:
         self._check_frame(frame)
         self._check_request(motion, blocks)
         moved = motion or MotionField.zero(*self._frame_shape[2:])
-        return self._guarded(frame, lambda: self._run_filtered(frame, moved))
+        numbers = as_numbers(frame)
+        return self._guarded(numbers, lambda: self._run_filtered(numbers, moved))
 
     def schedule(self, motion: MotionField | None, blocks: Blocks) -> Schedule:
         """Return what :meth:`run` would do with ``motion`` and ``blocks`` in block mode.
@@ -304,6 +307,8 @@ class Executor:
                 f"frame has shape {tuple(frame.shape)}; this executor was built for "
                 f"{self._frame_shape}, another size needs another plan"
             )
+        if not frame.is_floating_point():
+            return
         # One pass over the pixels; only a sum that overflowed or met such a value looks closer.
         if not bool(frame.sum().isfinite()) and not bool(frame.isfinite().all()):
             raise InputError("frame contains NaN or infinity")

@@ -168,5 +168,6 @@ class Backend(Protocol):
         ...
 
     def image(self, frame: torch.Tensor) -> torch.Tensor:
-        """Bring ``(1, C, H, W)`` to the backend's layout and dtype ``(1, H, W, C)``."""
+        """Bring ``(1, C, H, W)`` to what its runners take: ``(1, H, W, C)`` in the backend's dtype,
+        or, of bytes, bytes."""
         ...

@@ -6,6 +6,7 @@ import torch
 
 from fluxshard_core.sparse.layout import LevelLayout, Patch, tile_patch
 from fluxshard_core.sparse.nodes import Pair
+from fluxshard_core.sparse.pixels import write_bytes
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.tiles import TileSet
 
@@ -64,9 +65,13 @@ class FeatureStore:
         return self._cells.as_strided(shape, strides, layout.origin * channels)
 
     def write(self, values: torch.Tensor) -> None:
-        """Replace the whole map by ``values`` ``(1, H, W, C)`` or ``(H, W, C)``."""
+        """Replace the whole map by ``values`` ``(1, H, W, C)`` or ``(H, W, C)``; bytes stand for
+        ``value / 255``."""
         frame = self.frame()
-        frame.copy_(values.reshape(frame.shape))
+        if values.dtype is torch.uint8:
+            write_bytes(frame, values.reshape(frame.shape))
+        else:
+            frame.copy_(values.reshape(frame.shape))
 
     def gather(self, tiles: TileSet, patch: Patch, pad_value: float = 0.0) -> torch.Tensor:
         """Return each tile's patch ``(n, *extent, C)``, reading ``pad_value`` outside the frame.

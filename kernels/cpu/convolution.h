@@ -23,6 +23,7 @@ constexpr int PANEL = 2;  // 16 registers
 constexpr int MOST_CELLS = 8;
 constexpr int64_t CHUNK_FLOATS = 786432;  // of input that is used again for every panel
 constexpr int64_t LEAST_CELLS = 24;        // whole groups of 6 and of 8
+constexpr int AHEAD = 2048;  // floats of weights that are called for before they are used
 
 // Cells at a time: enough sums in flight to hide the latency of one, few enough for registers.
 constexpr int cells_at_a_time(int vectors) {
@@ -42,7 +43,9 @@ static inline const float* as_floats(const Half* row, int length, float* room) {
   return room;
 }
 
-template <typename Number, int CELLS, int VECTORS>
+// `FRESH`: the panel's weights are read for the first time and lie far away. The machine's own
+// prefetching stops at the end of every page, sixteen steps on.
+template <typename Number, int CELLS, int VECTORS, bool FRESH>
 static void convolve_cells(const Operator& op, const Segment* segments, const Part& part,
                            int64_t first, const float* weights, int channel) {
   Vector sum[CELLS][VECTORS];
@@ -66,6 +69,8 @@ static void convolve_cells(const Operator& op, const Segment* segments, const Pa
         Vector taps[VECTORS];
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; ++v) taps[v] = load(weights + v * WIDTH);
+        if constexpr (FRESH)
+          for (int v = 0; v < VECTORS; ++v) __builtin_prefetch(weights + AHEAD + v * WIDTH, 0, 2);
         weights += VECTORS * WIDTH;
 #pragma GCC unroll 8
         for (int m = 0; m < CELLS; ++m) {
@@ -87,12 +92,19 @@ static void convolve_cells(const Operator& op, const Segment* segments, const Pa
 
 template <typename Number, int VECTORS, int CELLS = cells_at_a_time(VECTORS)>
 static void convolve_panel(const Operator& op, const Segment* segments, const Part& part,
-                           int64_t first, int64_t last, const float* weights, int channel) {
+                           int64_t first, int64_t last, const float* weights, int channel,
+                           bool fresh = true) {
+  if (fresh && first + CELLS <= last) {
+    convolve_cells<Number, CELLS, VECTORS, true>(op, segments, part, first, weights, channel);
+    first += CELLS;
+    fresh = false;
+  }
   for (; first + CELLS <= last; first += CELLS)
-    convolve_cells<Number, CELLS, VECTORS>(op, segments, part, first, weights, channel);
+    convolve_cells<Number, CELLS, VECTORS, false>(op, segments, part, first, weights, channel);
   if constexpr (CELLS > 1)
     if (first < last)
-      convolve_panel<Number, VECTORS, CELLS - 1>(op, segments, part, first, last, weights, channel);
+      convolve_panel<Number, VECTORS, CELLS - 1>(op, segments, part, first, last, weights, channel,
+                                                 fresh);
 }
 
 // The work of one operator in pieces: some cells and one panel of output channels each.

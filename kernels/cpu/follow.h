@@ -78,67 +78,176 @@ struct Range {
   int32_t nearest(int32_t at) const { return std::clamp(at, first, last - 1); }
 };
 
+// One level's cells under one frame's motion. Most lie in one block: they are followed in runs, those
+// of a row that share a block.
+struct Follower {
+  const LevelConstants& level;
+  const Cover& cover;
+  const Pair common, step, rest;  // motion of most blocks, the whole cells of it, what that leaves
+  const int16_t *const y, *const x;
+  const bool in_place;
+  const MovedLevel& out;
+  const Range rows, cols;
+  const int64_t cells;
+  const int32_t half, bits;
+
+  Follower(const LevelConstants& level, const Cover& cover, Pair common, Pair step, const int16_t* y,
+           const int16_t* x, bool in_place, const MovedLevel& out)
+      : level(level), cover(cover), common(common), step(step),
+        rest{common.y - step.y * level.cell, common.x - step.x * level.cell}, y(y), x(x),
+        in_place(in_place), out(out), rows(Range::overlap(level.height, step.y)),
+        cols(Range::overlap(level.width, step.x)), cells(int64_t(level.height) * level.width),
+        half(level.cell >> 1),
+        bits(level.cell & (level.cell - 1) ? 0 : __builtin_ctz(level.cell)) {}
+
+  void follow_row(int32_t row) const {
+    for (int32_t col = 0, last; col < level.width; col = last) {
+      last = end_of_run(row, col);
+      const Members members = members_of(cover, row, col, common);
+      if (members.unknown) {
+        fill(row, col, last, step, {0, 0}, {0, 0});
+      } else if (!members.apart) {
+        follow_common(row, col, last);
+      } else {
+        const Pair vector = medoid(members);
+        const Pair shift = CarriedRemainders{y, x, level, row, col, bits}.rounded(vector);
+        follow_run(row, col, last, vector, shift);
+      }
+    }
+  }
+
+  bool left_over(int32_t row) const {
+    const int64_t start = int64_t(row) * level.width;
+    int16_t any = 0;
+    for (int64_t cell = start; cell < start + level.width; ++cell)
+      any |= out.residual[cell] | out.residual[cells + cell];
+    return any;
+  }
+
+  bool strays(int32_t row) const {
+    const int64_t start = int64_t(row) * level.width;
+    int32_t any = 0;
+    for (int64_t cell = start; cell < start + level.width; ++cell)
+      any |= (out.shift[cell] ^ int16_t(step.y)) | (out.shift[cells + cell] ^ int16_t(step.x));
+    return any;
+  }
+
+ private:
+  // Gives cells of a row one shift and residual; those in `valid` have a source.
+  void fill(int32_t row, int32_t first, int32_t last, Pair shift, Pair left, Range valid) const {
+    const int64_t start = int64_t(row) * level.width;
+    for (int32_t col = first; col < last; ++col) {
+      const int64_t cell = start + col;
+      out.shift[cell] = shift.y;
+      out.shift[cells + cell] = shift.x;
+      out.residual[cell] = left.y;
+      out.residual[cells + cell] = left.x;
+      out.valid[cell] = col >= valid.first && col < valid.last;
+    }
+  }
+
+  // Where the run of cells that moves as the one at `first` does ends.
+  int32_t end_of_run(int32_t row, int32_t first) const {
+    int32_t last = first + 1;
+    if (cover.row_span > 1 || cover.col_span > 1) return last;
+    const int64_t line = cover.rows[row] * cover.block_cols;
+    const int16_t* const down = cover.vectors + line;
+    const int16_t* const right = down + cover.block_rows * cover.block_cols;
+    const int64_t block = cover.cols[first];
+    for (; last < level.width; ++last) {
+      const int64_t next = cover.cols[last];
+      if (next != block && (down[next] != down[block] || right[next] != right[block] ||
+                            cover.known[line + next] != cover.known[line + block]))
+        break;
+    }
+    return last;
+  }
+
+  Range sources(int32_t row, Pair shift) const {
+    const Range found = Range::overlap(level.width, shift.x);
+    return Range::overlap(level.height, shift.y).has(row) ? found : Range{0, 0};
+  }
+
+  void follow_common(int32_t row, int32_t first, int32_t last) const {
+    if (rows.last && cols.last) return follow_run(row, first, last, common, step);
+    fill(row, first, last, step, in_place ? rest : Pair{0, 0}, {0, 0});
+  }
+
+  // Cells with one motion. Content that `shift` brings within half a cell needs no closer look.
+  void follow_run(int32_t row, int32_t first, int32_t last, Pair vector, Pair shift) const {
+    const Pair left = {vector.y - shift.y * level.cell, vector.x - shift.x * level.cell};
+    fill(row, first, last, shift, left, sources(row, shift));
+    if (in_place) return;
+    const int64_t source = std::clamp(row - shift.y, 0, level.height - 1) * int64_t(level.width);
+    const int32_t low = std::clamp(shift.x, first, last);
+    const int32_t high = std::clamp(level.width + shift.x, low, last);
+    const int64_t start = int64_t(row) * level.width;
+    bool torn = add_carried(start + low, source + low - shift.x, high - low);
+    for (int32_t col = first; col < low; ++col) torn |= add_carried(start + col, source, 1);
+    for (int32_t col = high; col < last; ++col)
+      torn |= add_carried(start + col, source + level.width - 1, 1);
+    for (int32_t col = first; torn && col < last; ++col)
+      if (beyond(out.residual[start + col]) || beyond(out.residual[cells + start + col]))
+        follow_one(row, col, vector);
+  }
+
+  bool beyond(int16_t left) const { return uint16_t(left + half) >= uint16_t(level.cell); }
+
+  // Adds what the content of so many cells from `at` on carried to the residuals from `cell` on;
+  // returns whether any is now half a cell or more.
+  bool add_carried(int64_t cell, int64_t at, int32_t count) const {
+    int16_t *const down = out.residual + cell, *const right = down + cells;
+    uint16_t torn = 0;
+    for (int32_t i = 0; i < count; ++i) {
+      down[i] += y[at + i];
+      right[i] += x[at + i];
+      torn |= beyond(down[i]) | beyond(right[i]);
+    }
+    return torn;
+  }
+
+  void follow_one(int32_t row, int32_t col, Pair vector) const {
+    const CarriedRemainders remainders{y, x, level, row, col, bits};
+    Pair left;
+    const Pair shift = nearest_source(remainders, vector, left);
+    const int32_t from_row = row - shift.y, from_col = col - shift.x;
+    const int64_t cell = int64_t(row) * level.width + col;
+    out.shift[cell] = shift.y;
+    out.shift[cells + cell] = shift.x;
+    out.residual[cell] = std::clamp(left.y, -level.cell, level.cell);
+    out.residual[cells + cell] = std::clamp(left.x, -level.cell, level.cell);
+    out.valid[cell] = from_row >= 0 && from_row < level.height && from_col >= 0 &&
+                      from_col < level.width && size_of(left) <= half;
+  }
+};
+
 // `common` is the motion most blocks share, `step` the whole cells it moves the level by; `y` and `x`
 // (height, width) what the cached content carries, all zero if it is `in_place`. Returns how many
 // strays there are; `remains` says whether any residual is left.
 static int64_t follow(const LevelConstants& level, const Cover& cover, Pair common, Pair step,
                       const int16_t* y, const int16_t* x, bool in_place, const MovedLevel& out,
                       bool& remains, int32_t threads) {
-  const int64_t cells = int64_t(level.height) * level.width;
-  const int32_t half = level.cell >> 1;
-  const Range rows = Range::overlap(level.height, step.y);
-  const Range cols = Range::overlap(level.width, step.x);
-  const bool any = rows.last && cols.last;
-  const int32_t bits = level.cell & (level.cell - 1) ? 0 : __builtin_ctz(level.cell);
-  const Pair rest = {common.y - step.y * level.cell, common.x - step.x * level.cell};
+  const Follower follower(level, cover, common, step, y, x, in_place, out);
   std::atomic<bool> some{false};
-  const auto follow_row = [&](int32_t row) {
-    bool left_over = false;
-    for (int32_t col = 0; col < level.width; ++col) {
-      const int64_t cell = int64_t(row) * level.width + col;
-      const Members members = members_of(cover, row, col, common);
-      Pair shift = step, left = rest;
-      bool valid = rows.has(row) && cols.has(col);
-      if (!in_place) {
-        left = {0, 0};
-        if (any) {
-          const int64_t at = int64_t(rows.nearest(row) - step.y) * level.width +
-                             cols.nearest(col) - step.x;
-          left = {y[at] + rest.y, x[at] + rest.x};
-        }
-      }
-      if (members.unknown) {
-        valid = false;
-        left = {0, 0};
-      } else if (members.apart ||
-                 (!in_place && (left.y < -half || left.y >= half || left.x < -half ||
-                                left.x >= half))) {
-        const CarriedRemainders remainders{y, x, level, row, col, bits};
-        shift = nearest_source(remainders, medoid(members), left);
-        const int32_t from_row = row - shift.y, from_col = col - shift.x;
-        valid = from_row >= 0 && from_row < level.height && from_col >= 0 &&
-                from_col < level.width && size_of(left) <= half;
-        left = {std::clamp(left.y, -level.cell, level.cell),
-                std::clamp(left.x, -level.cell, level.cell)};
-      }
-      out.shift[cell] = shift.y;
-      out.shift[cells + cell] = shift.x;
-      out.residual[cell] = left.y;
-      out.residual[cells + cell] = left.x;
-      out.valid[cell] = valid;
-      left_over |= left.y || left.x;
-    }
-    if (left_over) some.store(true, std::memory_order_relaxed);
-  };
+  std::vector<uint8_t> astray(level.height);
   const int64_t pieces = (level.height + ROWS - 1) / ROWS;
-  run_pieces({pieces}, cells > FEW ? threads : 1, [&](int64_t, int64_t piece) {
-    const int64_t last = std::min<int64_t>(level.height, (piece + 1) * ROWS);
-    for (int64_t row = piece * ROWS; row < last; ++row) follow_row(row);
+  run_pieces({pieces}, follower.cells > FEW ? threads : 1, [&](int64_t, int64_t piece) {
+    const int32_t last = std::min<int64_t>(level.height, (piece + 1) * ROWS);
+    for (int32_t row = piece * ROWS; row < last; ++row) {
+      follower.follow_row(row);
+      if (follower.left_over(row)) some.store(true, std::memory_order_relaxed);
+      astray[row] = follower.strays(row);
+    }
   });
   remains = some;
   int64_t strays = 0;
-  for (int64_t cell = 0; cell < cells; ++cell)
-    if (out.shift[cell] != step.y || out.shift[cells + cell] != step.x) out.strays[strays++] = cell;
+  for (int32_t row = 0; row < level.height; ++row) {
+    if (!astray[row]) continue;
+    const int64_t start = int64_t(row) * level.width;
+    for (int64_t cell = start; cell < start + level.width; ++cell)
+      if (out.shift[cell] != step.y || out.shift[follower.cells + cell] != step.x)
+        out.strays[strays++] = cell;
+  }
   return strays;
 }
 

@@ -8,9 +8,12 @@
 #include "crew.h"
 #include "depthwise.h"
 #include "elementwise.h"
+#include "finite.h"
 #include "follow.h"
 #include "moves.h"
+#include "pixels.h"
 #include "pool.h"
+#include "remainders.h"
 #include "table.h"
 
 using namespace fluxshard;
@@ -148,5 +151,54 @@ void fluxshard_move(const Buffer* maps, int64_t count, const int64_t* sources,
       std::memcpy(copy.to == SPARE ? spare.data() : data + copy.to * size,
                   copy.from == SPARE ? spare.data() : data + copy.from * size, size);
   });
+}
+
+// Marks the cells of a level without content; see remainders.h.
+void fluxshard_lost(const LevelConstants* level, const int16_t* shift, const int16_t* residual,
+                    const uint8_t* valid, double limit, uint8_t* lost) {
+  mark_lost(*level, shift, residual, valid, limit, lost);
+}
+
+// Keeps a level's residuals for the next frame; see remainders.h.
+int32_t fluxshard_keep(int64_t cells, const int16_t* residual, const uint8_t* fresh, int16_t* y,
+                       int16_t* x) {
+  return keep_remainders(cells, residual, fresh, y, x);
+}
+
+// Blocks of frames of bytes; see pixels.h.
+void fluxshard_move_blocks(const Frame* frame, const uint8_t* image, const int32_t* shifts,
+                           uint8_t* out, int32_t threads) {
+  move_blocks(*frame, image, shifts, out, threads);
+}
+
+void fluxshard_compare_blocks(const Frame* frame, const uint8_t* image, const uint8_t* other,
+                              uint32_t* sums, int32_t threads) {
+  compare_blocks(*frame, image, other, sums, threads);
+}
+
+void fluxshard_compose_blocks(const Frame* frame, const uint8_t* image, const uint8_t* other,
+                              const uint8_t* fresh, uint8_t* out, int32_t threads) {
+  compose_blocks(*frame, image, other, fresh, out, threads);
+}
+
+// Bytes as numbers in [0, 1], bfloat16 where `half`; see pixels.h.
+void fluxshard_scale_bytes(const uint8_t* bytes, int64_t rows, int64_t length, void* out,
+                           int64_t pitch, int32_t half, int32_t threads) {
+  if (half)
+    scale_bytes(bytes, rows, length, static_cast<Half*>(out), pitch, threads);
+  else
+    scale_bytes(bytes, rows, length, static_cast<float*>(out), pitch, threads);
+}
+
+// Whether so many floats are all finite.
+int32_t fluxshard_finite(const float* values, int64_t count, int32_t threads) {
+  constexpr int64_t PIECE = 65536;
+  std::atomic<bool> finite{true};
+  run_pieces({(count + PIECE - 1) / PIECE}, threads, [&](int64_t, int64_t piece) {
+    const int64_t first = piece * PIECE;
+    if (!all_finite(values + first, std::min(PIECE, count - first)))
+      finite.store(false, std::memory_order_relaxed);
+  });
+  return finite;
 }
 }

@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fluxshard_kernels.cpu.build import BuildError, library_path
+from fluxshard_kernels.cpu.pixel_kernels import PixelKernels
+from fluxshard_kernels.cpu.signatures import declare
 
 Records = npt.NDArray[np.void]
 Int16 = npt.NDArray[np.int16]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
-
-_POINTER, _INT32, _INT64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
-_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
-    "fluxshard_width": (_INT32, []),
-    "fluxshard_panel": (_INT32, []),
-    "fluxshard_run": (
-        None,
-        [_POINTER, _INT64, _POINTER, _POINTER, _INT64, _INT32, _INT32, _POINTER],
-    ),
-    "fluxshard_marked": (_INT64, [_POINTER, _INT32, _INT32, _POINTER, _POINTER]),
-    "fluxshard_lists": (None, [_POINTER, _INT64, *[_POINTER] * 6, _INT32]),
-    "fluxshard_gather": (None, [_POINTER, _INT64, _POINTER, _INT64, _POINTER, _INT32]),
-    "fluxshard_follow": (
-        _INT64,
-        [*[_POINTER] * 6, _INT32, *[_POINTER] * 2, _INT32],
-    ),
-    "fluxshard_move_table": (None, [_POINTER] * 6),
-    "fluxshard_move": (None, [_POINTER, _INT64, *[_POINTER] * 2, _INT64, _INT32]),
-}
 
 
 class Library:
@@ -44,10 +26,10 @@ class Library:
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        for name, (result, arguments) in _SIGNATURES.items():
-            function = getattr(library, name)
-            function.restype, function.argtypes = result, arguments
+        declare(library)
         self._library = library
+        self.pixels = PixelKernels(library)
+        """Those on frames of bytes."""
         self.width: int = library.fluxshard_width()
         """Floats in a vector."""
         self.panel: int = library.fluxshard_panel()
@@ -150,6 +132,48 @@ class Library:
             threads,
         )
         return shift, valid, residual, strays[:count], bool(constants[7])
+
+    def lost(
+        self,
+        level: tuple[int, int, int],
+        shift: Int16,
+        residual: Int16 | None,
+        valid: Bool,
+        limit: float,
+    ) -> Bool:
+        """Return the cells ``(H, W)`` of a level that no cached cell belongs to.
+
+        ``level``, ``shift``, ``residual`` (None where zero everywhere) and ``valid`` as from
+        :meth:`follow`; ``limit``: quarter pixels from which on content lies too far away.
+        """
+        lost = np.empty_like(valid)
+        self._library.fluxshard_lost(
+            np.array(level, dtype=np.int32).ctypes.data,
+            shift.ctypes.data,
+            None if residual is None else residual.ctypes.data,
+            valid.ctypes.data,
+            limit,
+            lost.ctypes.data,
+        )
+        return lost
+
+    def keep(self, residual: Int16, fresh: Bool | None, y: Int16, x: Int16) -> bool:
+        """Write ``residual`` ``(2, H, W)`` into ``y`` and ``x``, zero where ``fresh``; return
+        whether any is not zero."""
+        cells = residual.shape[1] * residual.shape[2]
+        return bool(
+            self._library.fluxshard_keep(
+                cells,
+                residual.ctypes.data,
+                None if fresh is None else fresh.ctypes.data,
+                y.ctypes.data,
+                x.ctypes.data,
+            )
+        )
+
+    def finite(self, values: int, count: int, threads: int) -> bool:
+        """Return whether so many floats from the address ``values`` on are all finite."""
+        return bool(self._library.fluxshard_finite(values, count, threads))
 
     def move_table(self, grid: Records, old: Int32, table: Int32, shift: Int16, kept: Bool) -> None:
         """Write into ``table`` where every place's content lies after ``shift`` ``(2, H, W)``.

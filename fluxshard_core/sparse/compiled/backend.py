@@ -109,5 +109,6 @@ class CompiledBackend:
         return layout.size * channels * self.dtype.itemsize
 
     def image(self, frame: torch.Tensor) -> torch.Tensor:
-        """Bring ``(1, C, H, W)`` to ``(1, H, W, C)``."""
-        return frame.permute(0, 2, 3, 1).to(self.dtype)
+        """Bring ``(1, C, H, W)`` to ``(1, H, W, C)``; bytes stay bytes until they are cached."""
+        image = frame.permute(0, 2, 3, 1)
+        return image if frame.dtype is torch.uint8 else image.to(self.dtype)

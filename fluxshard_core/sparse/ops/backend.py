@@ -30,6 +30,7 @@ from fluxshard_core.sparse.ops.pool import PoolOperator
 from fluxshard_core.sparse.ops.runner import TorchRunner
 from fluxshard_core.sparse.ops.stability import Stability
 from fluxshard_core.sparse.ops.upsample import UpsampleOperator
+from fluxshard_core.sparse.pixels import as_numbers
 from fluxshard_core.sparse.plan import Plan, PlanError
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.store import FeatureStore
@@ -113,4 +114,5 @@ class CpuBackend:
     def image(self, frame: torch.Tensor) -> torch.Tensor:
         """Bring ``(1, C, H, W)`` to ``(1, H, W, C)`` in the backend's dtype."""
         # A batch of one may carry any batch stride, and by it oneDNN picks another algorithm.
-        return frame[0].permute(1, 2, 0).to(self.dtype).contiguous().unsqueeze(0)
+        image = as_numbers(frame)[0].permute(1, 2, 0)
+        return image.to(self.dtype).contiguous().unsqueeze(0)

@@ -50,6 +50,27 @@ def test_vectors_are_the_same_on_however_many_cores(pan):
     assert np.array_equal(found[0], found[1])
 
 
+class ArithmeticCoding(EncoderOptions):
+    def x264(self):
+        options = super().x264()
+        return options | {"x264-params": options["x264-params"].replace("cabac=0", "cabac=1")}
+
+
+@pytest.mark.parametrize("lossy", [False, True])
+def test_simple_coding_changes_no_vector_and_no_pixel(lossy, pan):
+    noise = np.random.default_rng(5)
+    usual, arithmetic = (EncoderMotion(lossy=lossy, options=o) for o in (None, ArithmeticCoding()))
+    here, there = pan((5, 3), 6), pan((-2, 1), 6, seed=4)
+    for one, other in zip(here, there, strict=True):
+        image = one.copy()
+        image[40:90, 60:130] = other[40:90, 60:130]
+        image = np.clip(image + noise.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+        ours, theirs = usual.next(image), arithmetic.next(image)
+        np.testing.assert_array_equal(ours.field.vectors, theirs.field.vectors)
+        np.testing.assert_array_equal(ours.field.valid, theirs.field.valid)
+        np.testing.assert_array_equal(ours.image, theirs.image)
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

@@ -26,6 +26,31 @@ def test_the_stored_vector_is_the_opposite_of_where_the_prediction_comes_from():
     assert field.vectors.tolist() == [[[12, -5]]]
 
 
+def test_whole_blocks_are_read_as_their_quarters_are():
+    rng = np.random.default_rng(4)
+    motion = rng.integers(-60, 60, (5, 7, 2)).tolist()
+    motion[1][2] = [200_000, 0]  # too long
+    blocks = [
+        (16 * x, 16 * y, *motion[y][x], -1 if rng.random() < 0.8 else 1)
+        for y in range(5)
+        for x in range(7)
+        if rng.random() < 0.9
+    ]
+    whole = exported(*((x, y, 16, 16, mx, my, source) for x, y, mx, my, source in blocks))
+    quarters = exported(
+        *(
+            (x + dx, y + dy, 8, 8, mx, my, source)
+            for x, y, mx, my, source in blocks
+            for dx in (0, 8)
+            for dy in (0, 8)
+        )
+    )
+    one, other = merge_vectors(whole, 78, 105), merge_vectors(quarters, 78, 105)
+    np.testing.assert_array_equal(one.vectors, other.vectors)
+    np.testing.assert_array_equal(one.valid, other.valid)
+    assert 10 < one.valid.sum() < 35
+
+
 def test_a_block_without_vectors_is_intra_and_invalid():
     field = merge_vectors(exported((16, 0, 16, 16, -4, 0, -1)), 16, 32)
     assert field.valid.tolist() == [[False, True]]

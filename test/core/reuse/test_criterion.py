@@ -7,7 +7,15 @@ import pytest
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import MotionField
-from fluxshard_core.reuse.criterion import PixelReference, block_difference, composed
+from fluxshard_core.reuse.criterion import (
+    PixelReference,
+    block_difference,
+    block_sums_plainly,
+    composed,
+    composed_plainly,
+    moved_pixels,
+    moved_pixels_plainly,
+)
 
 
 def picture(height: int = 64, width: int = 96) -> np.ndarray:
@@ -90,3 +98,20 @@ def test_a_moved_reference_leaves_the_one_it_came_from_alone() -> None:
     assert not reference.age.any()
     again, _ = reference.moved(pan(10, 7))
     assert np.array_equal(again.image, reference.moved(pan(10, 7))[0].image)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_compiled_code_treats_pixels_as_numpy_does(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, cols = (int(n) for n in rng.integers(1, 9, 2))
+    image, other = rng.integers(0, 256, (2, 16 * rows, 16 * cols, 3), dtype=np.uint8)
+    image[:16], other[:16] = 0, 255
+    fresh = rng.random((rows, cols)) < 0.5
+    shift = rng.integers(-40, 41, (rows, cols, 2), dtype=np.int32)
+    shift[rng.integers(rows), rng.integers(cols)] = 8000, -8000
+    np.testing.assert_array_equal(moved_pixels(image, shift), moved_pixels_plainly(image, shift))
+    np.testing.assert_array_equal(
+        composed(other, image, fresh), composed_plainly(other, image, fresh)
+    )
+    expected = block_sums_plainly(image, other).astype(np.float32) / (16 * 16 * 3 * 255)
+    np.testing.assert_array_equal(block_difference(image, other), expected)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import MotionField, block_grid
 from fluxshard_core.reuse.block_motion import BlockMotion
-from fluxshard_core.reuse.remap import FeatureRemap, Level
+from fluxshard_core.reuse.remap import FeatureRemap, Level, keep, keep_plainly
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -245,3 +245,15 @@ def test_compiled_and_plain_cells_move_alike(seed: int) -> None:
             if one.residual is not None:
                 np.testing.assert_array_equal(one.residual, plain.residual)
         remap.settle(compiled, {level: rng.random(level.shape) < 0.4 for level in levels})
+
+
+@given(seed=st.integers(0, 2**32 - 1), most=st.sampled_from([0, 1, 64]))
+@QUICK
+def test_compiled_code_keeps_the_remainders_that_numpy_does(seed: int, most: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 40, 2))
+    residual = rng.integers(-most, most + 1, (2, *shape), dtype=np.int16)
+    for fresh in (None, rng.random(shape) < 0.5, np.ones(shape, dtype=bool)):
+        one, other = rng.integers(-5, 5, (2, 2, *shape), dtype=np.int16)
+        assert keep(one, residual, fresh) == keep_plainly(other, residual, fresh)
+        np.testing.assert_array_equal(one, other)
