@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fluxshard_core.motion.factory import IMAGE_SOURCES
 from fluxshard_core.offload.latency_profile import LatencyProfile
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.shipped import profile_choice
 from fluxshard_core.session import BackgroundConfig, SessionConfig
-from fluxshard_core.session.config import AUTO_CODEC, PROXY_CODECS, Profiles
+from fluxshard_core.session.config import AUTO_CODEC, PROXY_CODECS, CloudCompute, Profiles
 from fluxshard_ros.model_parameters import AUTOSTART, MODEL_PARAMETERS
 from fluxshard_ros.parameters import ParameterSpec
 
@@ -69,6 +69,14 @@ PARAMETERS = (
         "raw",
         "How blocks travel to the cloud",
         choices=(*PROXY_CODECS, AUTO_CODEC),
+        dynamic=True,
+    ),
+    ParameterSpec(
+        "cloud_compute",
+        "critical",
+        "What the cloud computes of each frame, of which only critical blocks are sent: those "
+        "blocks, or the whole frame, which costs it more and loses nothing to reuse",
+        choices=get_args(CloudCompute),
         dynamic=True,
     ),
     ParameterSpec(
@@ -134,6 +142,7 @@ def session_config(values: Mapping[str, Any]) -> SessionConfig:
         motion=values["motion"],
         codec=values["codec"],
         profiles=_profiles(values),
+        cloud_compute=values["cloud_compute"],
         whole_if_sooner=values["whole_if_sooner"],
         background=BackgroundConfig(
             values["background_edge"],

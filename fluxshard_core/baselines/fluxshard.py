@@ -9,12 +9,14 @@ from fluxshard_core.baselines.in_process import InProcessTransport
 from fluxshard_core.baselines.method import MethodResult
 from fluxshard_core.frame import Frame
 from fluxshard_core.session import EdgeSession, SessionConfig
+from fluxshard_core.session.config import CloudCompute
 
 
 class FluxShard:
     """An edge session whose every frame is inferred in the cloud from its critical blocks.
 
     Inferred on the robot, the results are the same: both sides see the frame as the cloud does.
+    With ``compute`` ``whole`` the cloud computes all of what it sees instead.
     """
 
     def __init__(
@@ -25,12 +27,18 @@ class FluxShard:
         background_threshold: float | None = None,
         fine_threshold: float | None = None,
         *,
+        compute: CloudCompute = "critical",
         session: SessionConfig | None = None,
     ) -> None:
-        """Prepare; ``codec``, its ``quality`` and the thresholds, where given, replace those of
-        ``session``, whose confidences are those of ``context``."""
+        """Prepare; ``codec``, its ``quality``, ``compute`` and the thresholds are those of the
+        default session; of ``session`` only the thresholds given and the confidences, which are
+        those of ``context``, are replaced."""
         session = session or SessionConfig(
-            "cloud", codec=codec, quality=quality, reuse_profile=context.reuse_profile
+            "cloud",
+            codec=codec,
+            quality=quality,
+            reuse_profile=context.reuse_profile,
+            cloud_compute=compute,
         )
         reuse = session.reuse
         if reuse and background_threshold is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fluxshard_core.baselines.bounded import Bounded
@@ -36,6 +37,12 @@ METHODS: dict[str, Entry] = {
         "fluxshard[:CODEC[:QUALITY[:BACKGROUND[:FINE]]]]",
         "critical blocks per level, all else moved",
         FluxShard,
+        (str, float, float, float),
+    ),
+    "fluxshard_whole": Entry(
+        "fluxshard_whole[:CODEC[:QUALITY[:BACKGROUND[:FINE]]]]",
+        "only critical blocks sent, everything computed in the cloud",
+        partial(FluxShard, compute="whole"),
         (str, float, float, float),
     ),
     "bounded": Entry(

@@ -105,7 +105,7 @@ def policy_samples(
         state.follow(image)
         proposal = state.propose("edge", image, config.reuse)
         ease = state.coding_ease(proposal)
-        samples.append(Sample(image, proposal.motion, proposal.critical, ease))
+        samples.append(Sample(image, proposal.motion, proposal.pixels, ease))
         seen = proposal.composed(image)
         run = state.executor.execute(network_bytes(seen), proposal.schedule)
         state.endpoint("edge").settle(proposal, seen)

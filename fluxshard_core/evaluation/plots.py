@@ -24,10 +24,11 @@ _COLOURS = (
     "#7F3C8D",
     "#444444",
     "#A6761D",
+    "#6B8E23",
 )
 _LINES = ("-", "--", ":", "-.")
 _CURVE = 4  # methods that differ in arguments only, from which they are drawn as a curve
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h", "p")
 
 
 def save_plots(report: Report, directory: Path) -> list[Path]:

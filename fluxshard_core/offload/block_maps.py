@@ -22,15 +22,15 @@ UInt8 = npt.NDArray[np.uint8]
 def pack(frame: ShardFrame) -> UInt8:
     """Return the blocks sent and those critical at every level, ``(bytes,)`` uint8.
 
-    Each level is stored as its difference from the next finer one and the finest as that from the
-    blocks sent, one bit a block, then deflated: levels mostly agree, and what is sent mostly is
-    what the finest level needs.
+    Each level is stored as its difference from the next coarser one and the blocks sent as that
+    from the finest, one bit a block, then deflated: levels mostly agree, and what is sent mostly is
+    what the finest level needs. Levels that are all critical take next to nothing.
     """
     rows, cols = validation.shard_grid(frame.letterbox, frame.shards.block_size)
     maps = np.zeros((1 + len(frame.critical), rows * cols), dtype=np.bool_)
-    maps[0, frame.shards.ids] = True
-    for level, stride in enumerate(sorted(frame.critical), start=1):
+    for level, stride in enumerate(sorted(frame.critical, reverse=True)):
         maps[level] = frame.critical[stride].reshape(-1)
+    maps[-1, frame.shards.ids] = True
     maps[1:] ^= maps[:-1].copy()
     return deflate(np.packbits(maps).data)
 
@@ -53,5 +53,5 @@ def unpack(
         raise InputError(f"block maps of {len(packed)} bytes do not hold {count} bits")
     bits = np.unpackbits(packed, count=count).reshape(1 + len(strides), rows, cols)
     maps = np.bitwise_xor.accumulate(bits, axis=0).astype(np.bool_)
-    ids = np.flatnonzero(maps[0]).astype(np.int32)
-    return ids, dict(zip(strides, maps[1:], strict=True))
+    *levels, sent = maps
+    return np.flatnonzero(sent).astype(np.int32), dict(zip(strides, reversed(levels), strict=True))

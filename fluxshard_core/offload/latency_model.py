@@ -18,7 +18,8 @@ class Workload:
 
     ``edge_ratio`` and ``cloud_ratio`` are the compute ratios of the edge's and the cloud's
     critical blocks, ``edge_dense`` and ``cloud_dense`` whether the side would compute the frame
-    whole; ``tx_bytes`` is what the cloud would be sent.
+    whole for its critical blocks' sake, ``cloud_whole`` whether the cloud always does;
+    ``tx_bytes`` is what the cloud would be sent.
     """
 
     edge_ratio: float
@@ -26,6 +27,7 @@ class Workload:
     tx_bytes: int
     edge_dense: bool = False
     cloud_dense: bool = False
+    cloud_whole: bool = False
 
     def settled(self, rested: Literal["edge", "cloud"]) -> Workload:
         """Return what a frame like this one asks of a side that has caught up with the other.
@@ -73,7 +75,9 @@ class LatencyModel:
 
         ``hopeful``: over a link that nobody has measured yet, the least that it could be.
         """
-        computing = self.cloud.frame_ms(work.cloud_ratio, dense=work.cloud_dense)
+        computing = self.cloud.frame_ms(
+            work.cloud_ratio, dense=work.cloud_dense or work.cloud_whole
+        )
         if computing is None:
             return None
         link = self.bandwidth.transfer_s(work.tx_bytes, now_s) * 1e3

@@ -94,7 +94,7 @@ class ProxyDecoder:
         """
         if shards.codec != H264:
             return _pasted(moved_proxy, shards)
-        critical = _critical(shards, moved_proxy)
+        critical = blocks_of(shards, moved_proxy)
         if self._stream is None or self._stream.shape != moved_proxy.shape:
             self._stream = H264Decoder(moved_proxy.shape[0], moved_proxy.shape[1])
         try:
@@ -105,13 +105,13 @@ class ProxyDecoder:
         return composed(moved_proxy, picture, critical)
 
 
-def _critical(shards: BlockShards, image: UInt8) -> Bool:
+def blocks_of(shards: BlockShards, image: UInt8) -> Bool:
     """Return the blocks ``(rows, cols)`` that the shards bring."""
     shard_codec.check_range(image, shards.ids, shards.block_size)
     shape = image.shape[0] // shards.block_size, image.shape[1] // shards.block_size
-    critical = np.zeros(shape, dtype=np.bool_)
-    critical.reshape(-1)[shards.ids] = True
-    return critical
+    blocks = np.zeros(shape, dtype=np.bool_)
+    blocks.reshape(-1)[shards.ids] = True
+    return blocks
 
 
 def _pasted(moved_proxy: UInt8, shards: BlockShards) -> UInt8:

@@ -13,7 +13,7 @@ from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.network import network_bytes
 from fluxshard_core.motion.field import MotionField
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
-from fluxshard_core.offload.proxy import ProxyDecoder
+from fluxshard_core.offload.proxy import ProxyDecoder, blocks_of
 from fluxshard_core.reuse.criterion import PixelReference
 from fluxshard_core.session.engine import Engine
 from fluxshard_core.sparse.binding import Binding
@@ -133,7 +133,7 @@ class CloudSession:
         assert reference is not None
         reference, _ = reference.moved(self._motion(frame))
         seen = self._decoder.decode(frame.shards, reference.image)
-        reference.take(seen, frame.critical[min(frame.critical)])
+        reference.take(seen, blocks_of(frame.shards, seen))
         return reference
 
     def _job(self, frame: ShardFrame, image: UInt8) -> Job:

@@ -97,5 +97,5 @@ class CloudUpkeep:
         self._state.endpoint("cloud").settle(posted.proposal, posted.seen)
         self._settled = True
         blocks, sent = self._done
-        critical = int(np.count_nonzero(posted.proposal.critical))
-        self._done = blocks + critical, sent + posted.request.size
+        fresh = int(np.count_nonzero(posted.proposal.pixels))
+        self._done = blocks + fresh, sent + posted.request.size

@@ -21,6 +21,7 @@ from fluxshard_core.sparse.executor import ExecutorOptions
 
 Path = Literal["edge", "cloud", "auto"]
 Side = Literal["edge", "cloud"]
+CloudCompute = Literal["critical", "whole"]
 PROXY_CODECS = (*STILL_CODECS, H264)
 AUTO_CODEC = "auto"
 
@@ -71,7 +72,10 @@ class SessionConfig:
     one for the model, only that of the default, and None leaves ``reuse`` as it is. ``motion`` is
     where the motion comes from, ``codec`` how blocks travel (``auto``: whichever is soonest there)
     and ``quality`` the codec's own measure of it. With ``profiles`` the ``auto`` path expects of
-    each side what they say, without it learns from what either side took. ``whole_if_sooner``: a
+    each side what they say, without it learns from what either side took. ``cloud_compute``: what
+    the cloud makes of the pixels it holds, of which only critical blocks are sent either way: the
+    ``critical`` blocks anew, or the ``whole`` frame, at no loss by reused features, for a cloud
+    that has the time. ``whole_if_sooner``: a
     frame of the edge is computed whole where that takes less time than its critical blocks.
     ``background`` is what to do while no frame waits. ``executor`` are the edge's own options, in
     block mode; the cloud's are the defaults. ``weak_results``: whether results too weak to be
@@ -89,6 +93,7 @@ class SessionConfig:
     codec: str = "raw"
     quality: float | None = None
     profiles: Profiles | None = None
+    cloud_compute: CloudCompute = "critical"
     whole_if_sooner: bool = True
     background: BackgroundConfig = field(default_factory=BackgroundConfig)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
@@ -98,6 +103,7 @@ class SessionConfig:
         for name, known in (
             ("path", get_args(Path)),
             ("motion", IMAGE_SOURCES),
+            ("cloud_compute", get_args(CloudCompute)),
             ("codec", (*PROXY_CODECS, AUTO_CODEC)),
         ):
             if getattr(self, name) not in known:

@@ -182,27 +182,34 @@ class EdgeSession(Closing):
         reachable = self._link.available
         if side := self._dispatcher.side if reachable else "edge":
             start = perf_counter()
-            same = self._state.propose(side, image, self._reuse)
+            same = self._propose(side, image)
             look_ms, least = (perf_counter() - start) * 1e3, self._workload(same, same)
             if not reachable:
                 return self._dispatcher.decide(monotonic(), least, reachable=False)
             if stays := self._dispatcher.stay(monotonic(), least, look_ms):
                 return stays
-        edge = self._state.propose("edge", image, self._reuse)
-        cloud = self._state.propose("cloud", image, self._reuse)
+        edge = self._propose("edge", image)
+        cloud = self._propose("cloud", image)
         return self._dispatcher.decide(monotonic(), self._workload(edge, cloud))
+
+    def _propose(self, side: Side, image: UInt8) -> Proposal:
+        """Return what ``image`` asks of one side."""
+        assert self._state is not None
+        whole = side == "cloud" and self.config.cloud_compute == "whole"
+        return self._state.propose(side, image, self._reuse, whole=whole)
 
     def _workload(self, edge: Proposal, cloud: Proposal) -> Workload:
         """Return what these proposals would ask of either side."""
         assert self._link is not None
-        blocks = int(np.count_nonzero(cloud.critical))
+        blocks = int(np.count_nonzero(cloud.pixels))
         return Workload(
-            edge.schedule.compute_ratio,
-            cloud.schedule.compute_ratio,
+            edge.critical_ratio,
+            cloud.critical_ratio,
             self._link.expected_bytes(blocks, self.config),
-            edge_dense=bool(edge.dense_reason)
-            or (self.config.whole_if_sooner and self._whole.sooner(edge.schedule.compute_ratio)),
-            cloud_dense=bool(cloud.dense_reason),
+            edge_dense=edge.critical_ratio >= 1
+            or (self.config.whole_if_sooner and self._whole.sooner(edge.critical_ratio)),
+            cloud_dense=cloud.critical_ratio >= 1,
+            cloud_whole=self.config.cloud_compute == "whole",
         )
 
     def _learn(self, number: int, found: Detections, letterbox: Letterbox) -> None:
@@ -218,7 +225,7 @@ class EdgeSession(Closing):
     def _edge_proposal(self, state: RobotState, image: UInt8) -> Proposal:
         """Return what to compute here: the critical blocks, or all where that is sooner."""
         if not self._resting:
-            proposal = state.propose("edge", image, self._reuse)
+            proposal = self._propose("edge", image)
             ratio = proposal.schedule.compute_ratio
             may = self.config.whole_if_sooner and not proposal.dense_reason
             if not (may and self._whole.choose(ratio)):
@@ -277,7 +284,7 @@ class EdgeSession(Closing):
         assert self._state is not None
         start, epoch = perf_counter(), self._link.epoch
         with timer.stage("candidates"):
-            proposal = self._state.propose("cloud", image, self._reuse)
+            proposal = self._propose("cloud", image)
         try:
             exchange = self._link.infer(
                 result, proposal, image, letterbox, self.detector.model_hash, self.config, timer

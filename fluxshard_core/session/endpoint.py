@@ -6,7 +6,7 @@ knows: its pixels are the proxy, its scheduler draws up what the cloud's executo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ Float32 = npt.NDArray[np.float32]
 
 FIRST_FRAME = "first frame"
 REUSE_OFF = "reuse is off"
+COMPUTES_WHOLE = "computes every frame whole"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +34,19 @@ class Proposal:
     """What one frame would have an endpoint do.
 
     ``motion`` since the endpoint last ran; ``blocks`` ``(rows, cols)`` bool, critical, by level
-    key; ``schedule`` what the executor makes of them; ``reference`` its pixels, moved.
-    ``first``: the endpoint holds nothing yet. ``ease`` ``(rows, cols)`` float32 in [-1, 1]: how
-    little care the pixels of each block need; None, all of it.
+    key; ``schedule`` what the executor makes of them; ``reference`` its pixels, moved, of which the
+    frame replaces the blocks ``pixels`` ``(rows, cols)`` bool: one computed whole may be seen in
+    part. ``critical_ratio`` is the compute ratio that ``blocks`` ask for, even if everything is
+    computed. ``first``: the endpoint holds nothing yet. ``ease`` ``(rows, cols)`` float32 in
+    [-1, 1]: how little care the pixels of each block need; None, all of it.
     """
 
     motion: MotionField
     blocks: dict[int, Bool]
     schedule: Schedule
     reference: PixelReference
+    pixels: Bool
+    critical_ratio: float = 1.0
     first: bool = False
     ease: Float32 | None = None
 
@@ -52,7 +57,7 @@ class Proposal:
 
     @property
     def critical(self) -> Bool:
-        """The blocks ``(rows, cols)`` whose pixels the endpoint needs."""
+        """The blocks ``(rows, cols)`` computed anew at the finest level."""
         return self.levels[min(self.blocks)]
 
     @property
@@ -64,15 +69,15 @@ class Proposal:
 
     @property
     def whole(self) -> Bool:
-        """The blocks ``(rows, cols)`` computed anew at every level: nothing of them moves."""
-        everywhere: Bool = np.logical_and.reduce(list(self.levels.values()))
+        """The blocks ``(rows, cols)`` new at every level and in pixels: nothing of them moves."""
+        everywhere: Bool = np.logical_and.reduce([self.pixels, *self.levels.values()])
         return everywhere
 
     def composed(self, image: UInt8) -> UInt8:
-        """Return ``image`` as an endpoint sees it that gets only the critical blocks."""
-        if self.dense_reason:
+        """Return ``image`` as an endpoint sees it that gets only the blocks ``pixels``."""
+        if self.pixels.all():
             return image
-        return composed(self.reference.image, image, self.critical)
+        return composed(self.reference.image, image, self.pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +123,17 @@ class Endpoint:
             self._accumulated.absorb(step)
 
     def propose(
-        self, image: UInt8, salience: SalientBlocks, config: ReuseConfig | None
+        self,
+        image: UInt8,
+        salience: SalientBlocks,
+        config: ReuseConfig | None,
+        *,
+        whole: bool = False,
     ) -> Proposal:
-        """Return what ``image`` ``(H, W, 3)`` uint8 makes critical; all, without ``config``."""
+        """Return what ``image`` ``(H, W, 3)`` uint8 makes critical; all, without ``config``.
+
+        ``whole``: only the pixels of critical blocks are taken, but everything is computed.
+        """
         if self._reference is None:
             return self.start(image)
         if config is None:
@@ -130,7 +143,11 @@ class Endpoint:
         blocks = critical_blocks(
             image, view.reference, view.lost, view.moved, self.keys, salience, config
         )
-        return self.proposal(view, blocks)
+        proposal = self.proposal(view, blocks)
+        if not whole:
+            return proposal
+        schedule = self._scheduler.dense(COMPUTES_WHOLE)
+        return replace(proposal, schedule=schedule, pixels=blocks[min(blocks)])
 
     @property
     def empty(self) -> bool:
@@ -158,16 +175,16 @@ class Endpoint:
     def proposal(self, view: View, blocks: dict[int, Bool]) -> Proposal:
         """Return what it takes to compute ``blocks`` ``(rows, cols)``, by level key, anew."""
         schedule = self._scheduler.after(view.moved, blocks)
-        return Proposal(view.motion, blocks, schedule, view.reference)
+        finest = blocks[min(blocks)]
+        pixels = np.ones_like(finest) if schedule.dense_reason else finest
+        ratio = schedule.compute_ratio
+        return Proposal(view.motion, blocks, schedule, view.reference, pixels, ratio)
 
     def settle(self, proposal: Proposal, seen: UInt8) -> None:
         """Remember that ``proposal`` was run on ``seen``, the frame as this endpoint saw it."""
         self._scheduler.settle(proposal.schedule)
-        if proposal.dense_reason:
-            self._reference = PixelReference(seen)
-        else:
-            self._reference = proposal.reference
-            self._reference.take(seen, proposal.critical, proposal.blocks)
+        self._reference = proposal.reference
+        self._reference.take(seen, proposal.pixels, proposal.levels)
         self._accumulated.reset()
         self._frames = 0
 
@@ -176,4 +193,5 @@ class Endpoint:
         everything = np.ones((height // BLOCK_SIZE, width // BLOCK_SIZE), dtype=np.bool_)
         blocks = dict.fromkeys(self.keys, everything)
         motion = MotionField.zero(height, width)
-        return Proposal(motion, blocks, self._scheduler.dense(reason), reference, first)
+        schedule = self._scheduler.dense(reason)
+        return Proposal(motion, blocks, schedule, reference, everything, first=first)

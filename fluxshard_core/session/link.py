@@ -99,7 +99,7 @@ class CloudLink:
         self._encoders.clear()
 
     def expected_bytes(self, blocks: int, config: SessionConfig) -> int:
-        """Return how many bytes a frame with so many critical blocks should take."""
+        """Return how many bytes a frame with so many blocks should take."""
         codec = self._codec(blocks, config)
         return _OVERHEAD_BYTES + round(self._codecs.expected_bytes(codec, blocks))
 
@@ -240,15 +240,15 @@ class CloudLink:
     def _encode(
         self, image: UInt8, proposal: Proposal, config: SessionConfig
     ) -> tuple[BlockShards, UInt8]:
-        """Return the critical blocks as shards, and the frame as the cloud will see it."""
-        blocks = int(np.count_nonzero(proposal.critical))
+        """Return the blocks to send as shards, and the frame as the cloud will see it."""
+        blocks = int(np.count_nonzero(proposal.pixels))
         codec = self._codec(blocks, config)
         key = codec, config.quality if codec == config.codec else None
         if key not in self._encoders:
             self._encoders[key] = ProxyEncoder(*key)
         start = perf_counter()
         shards, seen = self._encoders[key].encode(
-            image, proposal.reference.image, proposal.critical, proposal.ease
+            image, proposal.reference.image, proposal.pixels, proposal.ease
         )
         spent_ms = (perf_counter() - start) * 1e3
         self._codecs.encoded(codec, blocks, spent_ms, len(shards.payload))

@@ -69,14 +69,17 @@ class RobotState:
         """How much the scene has been moving, in pixels a frame."""
         return self._intensity.value
 
-    def propose(self, side: Side, image: UInt8, config: ReuseConfig | None) -> Proposal:
-        """Return what the frame just followed makes critical on one side."""
+    def propose(
+        self, side: Side, image: UInt8, config: ReuseConfig | None, *, whole: bool = False
+    ) -> Proposal:
+        """Return what the frame just followed makes critical on one side, which computes it
+        ``whole`` or only what is critical."""
         if self._salient is None:
             self._salience.config = config or self._salience.config
             rows, cols = self.size[0] // BLOCK_SIZE, self.size[1] // BLOCK_SIZE
             self._salient = self._salience.blocks(rows, cols)
         if side not in self._proposals:
-            proposal = self.endpoint(side).propose(image, self._salient, config)
+            proposal = self.endpoint(side).propose(image, self._salient, config, whole=whole)
             if side == "cloud":
                 proposal = replace(proposal, ease=self.coding_ease(proposal))
             self._proposals[side] = proposal
@@ -94,9 +97,9 @@ class RobotState:
 
         None, all of it, where the frame is sent whole: all later frames build on that.
         """
-        if proposal.dense_reason or self._salient is None:
+        if proposal.pixels.all() or self._salient is None:
             return None
-        return coding_ease(self._salient, self._contests.ease(*proposal.critical.shape))
+        return coding_ease(self._salient, self._contests.ease(*proposal.pixels.shape))
 
     def endpoint(self, side: Side) -> Endpoint:
         """Return what one side holds."""

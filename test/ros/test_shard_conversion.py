@@ -22,13 +22,15 @@ from fluxshard_ros.shard_conversion import (
 RNG = np.random.default_rng(7)
 
 
-def shard_frame(*, with_motion: bool) -> ShardFrame:
+def shard_frame(*, with_motion: bool, whole: bool = False) -> ShardFrame:
     image = RNG.integers(0, 256, (64, 96, 3), dtype=np.uint8)
     ids = np.array([0, 3, 7, 23], dtype=np.int32)
     valid = RNG.random((4, 6)) < 0.7
     vectors = RNG.integers(-200, 200, (4, 6, 2), dtype=np.int16)
     motion = MotionField(np.where(valid[..., None], vectors, 0).astype(np.int16), valid)
     critical = {8: RNG.random((4, 6)) < 0.3, 32: RNG.random((4, 6)) < 0.6}
+    if whole:
+        critical = {stride: np.ones_like(blocks) for stride, blocks in critical.items()}
     return ShardFrame(
         session="robot",
         epoch=3,
@@ -69,9 +71,9 @@ def inference_result(count: int, *, masks: bool, keypoints: bool) -> InferenceRe
     )
 
 
-@pytest.mark.parametrize("with_motion", [False, True])
-def test_a_shard_frame_comes_back_as_it_was(with_motion: bool) -> None:
-    frame = shard_frame(with_motion=with_motion)
+@pytest.mark.parametrize(("with_motion", "whole"), [(False, False), (True, False), (True, True)])
+def test_a_shard_frame_comes_back_as_it_was(with_motion: bool, whole: bool) -> None:
+    frame = shard_frame(with_motion=with_motion, whole=whole)
     raw = serialize_message(shard_frame_message(frame))
     back = shard_frame_of(deserialize_message(raw, ShardFrameMsg))
     names = (

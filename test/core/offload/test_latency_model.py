@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,15 @@ def test_a_dense_frame_costs_what_dense_frames_cost() -> None:
     dense = Workload(0.5, 0.25, 100_000, edge_dense=True, cloud_dense=True)
     assert _model().edge_ms(dense) == pytest.approx(100.0)
     assert _model().cloud_ms(dense, 0.0) == pytest.approx(30.0)
+
+
+def test_a_cloud_that_computes_frames_whole_does_so_after_it_caught_up_too() -> None:
+    whole = Workload(0.5, 0.25, 100_000, cloud_whole=True)
+    assert _model().edge_ms(whole) == pytest.approx(50.0, rel=0.02)
+    assert _model().cloud_ms(whole, 0.0) == pytest.approx(30.0)
+    caught_up = replace(whole, cloud_ratio=1.0, cloud_dense=True).settled("cloud")
+    assert caught_up.tx_bytes == 50_000
+    assert _model().cloud_ms(caught_up, 0.0) == pytest.approx(20.0 + 5.0)
 
 
 def test_a_robot_that_is_throttled_is_believed_to_stay_so() -> None:

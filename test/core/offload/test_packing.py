@@ -85,6 +85,23 @@ def test_levels_that_agree_cost_nothing_more(make_frame: Callable[..., ShardFram
     assert len(five) <= len(one) + 4
 
 
+def test_all_critical_levels_cost_nothing_beside_the_blocks_sent(
+    make_frame: Callable[..., ShardFrame],
+) -> None:
+    """A cloud that computes frames whole is told so in every frame."""
+    blocks = np.random.default_rng(1).random((4, 6)) < 0.5
+    ids = tuple(np.flatnonzero(blocks).tolist())
+    everything = dict.fromkeys((2, 4, 8, 16, 32), np.ones_like(blocks))
+    frame = make_frame(ids=ids, critical=everything)
+    one = block_maps.pack(make_frame(ids=ids, critical={8: blocks}))
+    assert len(block_maps.pack(frame)) <= len(one) + 4
+    back, critical = block_maps.unpack(
+        block_maps.pack(frame), frame.letterbox, 16, (2, 4, 8, 16, 32)
+    )
+    np.testing.assert_array_equal(back, ids)
+    assert all(level.all() for level in critical.values())
+
+
 @pytest.mark.parametrize(
     ("strides", "named"),
     [((8,), "bits"), ((2, 4, 8, 16, 32), "bits"), ((16, 8), "ascending"), ((8, 8), "ascending")],

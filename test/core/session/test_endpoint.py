@@ -56,12 +56,12 @@ class Robot:
         self.endpoint = Endpoint(BlockScheduler(plan), plan.strides, (HEIGHT, WIDTH))
         self.salience = Salience(self.config)
 
-    def propose(self, image: np.ndarray, motion: MotionField) -> Proposal:
+    def propose(self, image: np.ndarray, motion: MotionField, *, whole: bool = False) -> Proposal:
         motion = completed(motion)
         self.salience.follow(motion)
         self.endpoint.absorb(motion)
         salient = self.salience.blocks(HEIGHT // 16, WIDTH // 16)
-        return self.endpoint.propose(image, salient, self.config)
+        return self.endpoint.propose(image, salient, self.config, whole=whole)
 
     def step(
         self, image: np.ndarray, motion: MotionField, found: Found = NOBODY
@@ -187,3 +187,27 @@ def test_without_reuse_every_frame_is_whole(plan: Plan) -> None:
         endpoint.settle(proposal, proposal.composed(view()))
         assert proposal.dense_reason == reason
         assert proposal.critical.all()
+
+
+def test_a_frame_computed_whole_takes_no_more_pixels_and_goes_on_counting_their_age(
+    plan: Plan,
+) -> None:
+    """Of a pan only what enters is taken, and what is left is taken anew when it is old."""
+    ageing = replace(SIMPLE, max_age=10)
+    parted, usual = Robot(plan, ageing), Robot(plan, ageing)
+    for frame in range(14):
+        image = view(4 * frame)
+        motion = pan(4) if frame else MotionField.invalid(HEIGHT, WIDTH)
+        whole, critical = parted.propose(image, motion, whole=True), usual.propose(image, motion)
+        assert whole.schedule.compute_ratio == 1
+        assert all(blocks.all() for blocks in whole.levels.values())
+        np.testing.assert_array_equal(whole.pixels, critical.critical)
+        np.testing.assert_array_equal(whole.whole, whole.pixels)
+        assert whole.critical_ratio == critical.schedule.compute_ratio
+        assert whole.dense_reason
+        assert bool(critical.dense_reason) == (frame == 0)
+        for robot, proposal in ((parted, whole), (usual, critical)):
+            robot.endpoint.settle(proposal, proposal.composed(image))
+        ages, same_ages = (robot.endpoint.view().reference.age for robot in (parted, usual))
+        np.testing.assert_array_equal(ages, same_ages)
+    assert whole.pixels[:, 2:].any(), "nothing grew old"

@@ -183,7 +183,14 @@ def test_results_follow_their_frames(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"path": "moon"}, {"confidence": 1.5}, {"iou": -0.1}, {"cloud_timeout_s": 0.0}]
+    "wrong",
+    [
+        {"path": "moon"},
+        {"confidence": 1.5},
+        {"iou": -0.1},
+        {"cloud_timeout_s": 0.0},
+        {"cloud_compute": "dense"},
+    ],
 )
 def test_a_configuration_that_cannot_work_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
