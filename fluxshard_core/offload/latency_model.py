@@ -75,9 +75,7 @@ class LatencyModel:
 
         ``hopeful``: over a link that nobody has measured yet, the least that it could be.
         """
-        computing = self.cloud.frame_ms(
-            work.cloud_ratio, dense=work.cloud_dense or work.cloud_whole
-        )
+        computing = self._cloud_computing_ms(work)
         if computing is None:
             return None
         link = self.bandwidth.transfer_s(work.tx_bytes, now_s) * 1e3
@@ -88,7 +86,7 @@ class LatencyModel:
     def link_decides(self, work: Workload) -> bool:
         """Whether the cloud would be sooner than the edge if the link took no time."""
         edge_ms = self.edge_ms(work)
-        cloud_ms = self.cloud.frame_ms(work.cloud_ratio, dense=work.cloud_dense)
+        cloud_ms = self._cloud_computing_ms(work)
         if edge_ms is None or cloud_ms is None:
             return False
         return cloud_ms + (self._overhead_ms.value or 0.0) < edge_ms
@@ -106,3 +104,7 @@ class LatencyModel:
         self.cloud.took(work.cloud_ratio, work.cloud_dense, compute_ms)
         self.bandwidth.add_transfer(work.tx_bytes, link_ms * 1e-3, now_s)
         self._overhead_ms.add(max(0.0, latency_ms - compute_ms - link_ms))
+
+    def _cloud_computing_ms(self, work: Workload) -> float | None:
+        dense = work.cloud_dense or work.cloud_whole
+        return self.cloud.frame_ms(work.cloud_ratio, dense=dense)

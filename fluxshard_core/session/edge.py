@@ -244,14 +244,13 @@ class EdgeSession(Closing):
         with timer.stage("candidates"):
             proposal = self._edge_proposal(self._state, image)
             seen = proposal.composed(image)
-        endpoint = self._state.endpoint("edge")
         try:
             with timer.stage("infer"):
                 run = self._state.executor.execute(network_bytes(seen), proposal.schedule)
         except Exception:
-            endpoint.reset()
+            self._state.endpoint("edge").reset()
             raise
-        endpoint.settle(proposal, seen)
+        self._state.settle("edge", proposal, seen, image)
         with timer.stage("decode"):
             found = self.detector.decode(
                 run.outputs,
@@ -293,7 +292,7 @@ class EdgeSession(Closing):
             if self._link.epoch != epoch:
                 self._state.endpoint("cloud").reset()
             return replace(result, fallback_reason=str(error), resyncs=self._link.resyncs)
-        self._state.endpoint("cloud").settle(proposal, exchange.seen)
+        self._state.settle("cloud", proposal, exchange.seen, image)
         realised_ms = (perf_counter() - start) * 1e3
         self._dispatcher.record(
             "cloud",

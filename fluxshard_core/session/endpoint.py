@@ -37,7 +37,8 @@ class Proposal:
     key; ``schedule`` what the executor makes of them; ``reference`` its pixels, moved, of which the
     frame replaces the blocks ``pixels`` ``(rows, cols)`` bool: one computed whole may be seen in
     part. ``critical_ratio`` is the compute ratio that ``blocks`` ask for, even if everything is
-    computed. ``first``: the endpoint holds nothing yet. ``ease`` ``(rows, cols)`` float32 in
+    computed. ``first``: the endpoint holds nothing yet; ``cut``: the frame shows another scene than
+    the one before it, which the endpoint ran. ``ease`` ``(rows, cols)`` float32 in
     [-1, 1]: how little care the pixels of each block need; None, all of it.
     """
 
@@ -48,6 +49,7 @@ class Proposal:
     pixels: Bool
     critical_ratio: float = 1.0
     first: bool = False
+    cut: bool = False
     ease: Float32 | None = None
 
     @property
@@ -143,7 +145,8 @@ class Endpoint:
         blocks = critical_blocks(
             image, view.reference, view.lost, view.moved, self.keys, salience, config
         )
-        proposal = self.proposal(view, blocks)
+        everything = all(level.all() for level in blocks.values())
+        proposal = replace(self.proposal(view, blocks), cut=everything and self._frames == 1)
         if not whole:
             return proposal
         schedule = self._scheduler.dense(COMPUTES_WHOLE)

@@ -108,6 +108,21 @@ class RobotState:
             self._endpoints[side] = Endpoint(scheduler, self._plan.level_keys, self.size)
         return self._endpoints[side]
 
+    def settle(self, side: Side, proposal: Proposal, seen: UInt8, image: UInt8) -> None:
+        """Remember that one side ran ``proposal`` on ``seen``, which it saw of ``image``."""
+        self.endpoint(side).settle(proposal, seen)
+        if proposal.cut:
+            self._begin_scene(image)
+
+    def _begin_scene(self, image: UInt8) -> None:
+        """Go on as if ``image`` were the first frame: nothing is left of another scene's objects,
+        of how it moved, and of what its pictures did to the motion search."""
+        self._source.reset()
+        self._source.next(image)
+        self._salience = Salience(self._salience.config)
+        self._contests = Contests()
+        self._intensity = MotionIntensity()
+
     def learn(self, found: Detections, letterbox: Letterbox) -> None:
         """Take in the results of a frame, weak ones too."""
         boxes = boxes_in_input(found, letterbox)

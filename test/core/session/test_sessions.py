@@ -119,6 +119,29 @@ def test_a_cloud_that_was_restarted_gets_one_dense_frame(engine: Engine) -> None
     assert paths == ["cloud", "cloud", "cloud", "edge", "cloud", "cloud"]
 
 
+@pytest.mark.parametrize("path", ["edge", "cloud"])
+def test_nothing_is_left_of_what_was_before_a_cut(engine: Engine, path: str) -> None:
+    before = GeneratedScene(height=150, width=200, count=6, seed=6, pan=7.0)
+    scene = GeneratedScene(height=150, width=200, count=8, seed=8)
+    after = [replace(frame, image=255 - frame.image) for frame in scene]
+
+    # The surest of what random weights find: not everything is full of objects.
+    few = config(path, confidence=0.25, weak_results=False)
+
+    def session() -> EdgeSession:
+        return EdgeSession(engine, few, InProcessTransport(engine))
+
+    cut, fresh = session(), session()
+    for frame in before:
+        cut.process(frame)
+    for number, frame in enumerate(after):
+        one, two = cut.process(frame), fresh.process(frame)
+        assert (one.compute_ratio == 1) == (number == 0)
+        assert one.compute_ratio == two.compute_ratio, number
+        assert same(one.detections, two.detections)
+        assert len(one.detections) > 0
+
+
 def test_after_a_pause_the_cloud_is_sent_what_it_missed(engine: Engine) -> None:
     """The edge runs some frames of its own; the cloud's proxy then catches up without a resync."""
     transport = InProcessTransport(engine)
