@@ -16,8 +16,6 @@ from fluxshard_core.models.keypoints import decode_keypoints
 from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.models.masks import decode_masks
 from fluxshard_core.models.suppression import suppress
-from fluxshard_core.threads import compute_threads
-from fluxshard_kernels.cpu.library import load_if_possible
 
 
 @torch.inference_mode()
@@ -92,21 +90,9 @@ def _check_outputs(outputs: Sequence[Tensor], layout: HeadLayout, letterbox: Let
     if shapes != expected:
         raise InputError(f"network outputs {shapes} do not match the expected {expected}")
     for output, described in zip(outputs, layout.outputs, strict=True):
-        if not _all_finite(output):
+        # A sum is finite only if every term is, and costs a third of testing each one.
+        if not math.isfinite(output.sum(dtype=torch.float32).item()):
             raise InputError(
                 f"the network's {described.kind.value} output at stride {described.stride} holds "
                 "NaN or infinite values: check the weights and the input"
             )
-
-
-def _all_finite(output: Tensor) -> bool:
-    library = load_if_possible()
-    if library and output.dtype is torch.float32 and _dense(output):
-        return library.finite(output.data_ptr(), output.numel(), compute_threads())
-    # A sum is finite only if every term is, and costs a third of testing each one.
-    return math.isfinite(output.sum(dtype=torch.float32).item())
-
-
-def _dense(output: Tensor) -> bool:
-    """Whether a map lies in memory without gaps."""
-    return output.is_contiguous(memory_format=torch.channels_last) or output.is_contiguous()

@@ -8,7 +8,6 @@
 #include "crew.h"
 #include "depthwise.h"
 #include "elementwise.h"
-#include "finite.h"
 #include "follow.h"
 #include "moves.h"
 #include "pixels.h"
@@ -188,17 +187,5 @@ void fluxshard_scale_bytes(const uint8_t* bytes, int64_t rows, int64_t length, v
     scale_bytes(bytes, rows, length, static_cast<Half*>(out), pitch, threads);
   else
     scale_bytes(bytes, rows, length, static_cast<float*>(out), pitch, threads);
-}
-
-// Whether so many floats are all finite.
-int32_t fluxshard_finite(const float* values, int64_t count, int32_t threads) {
-  constexpr int64_t PIECE = 65536;
-  std::atomic<bool> finite{true};
-  run_pieces({(count + PIECE - 1) / PIECE}, threads, [&](int64_t, int64_t piece) {
-    const int64_t first = piece * PIECE;
-    if (!all_finite(values + first, std::min(PIECE, count - first)))
-      finite.store(false, std::memory_order_relaxed);
-  });
-  return finite;
 }
 }

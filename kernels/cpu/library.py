@@ -171,10 +171,6 @@ class Library:
             )
         )
 
-    def finite(self, values: int, count: int, threads: int) -> bool:
-        """Return whether so many floats from the address ``values`` on are all finite."""
-        return bool(self._library.fluxshard_finite(values, count, threads))
-
     def move_table(self, grid: Records, old: Int32, table: Int32, shift: Int16, kept: Bool) -> None:
         """Write into ``table`` where every place's content lies after ``shift`` ``(2, H, W)``.
 
