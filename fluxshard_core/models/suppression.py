@@ -1,16 +1,11 @@
-"""Non-maximum suppression, to the bit what ultralytics' torch-only implementation keeps.
-
-That one makes a dozen PyTorch calls for each box it keeps, which takes longer than the arithmetic
-of a few hundred boxes; numpy's calls cost a quarter.
-"""
+"""Non-maximum suppression through ultralytics' torch-only implementation."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fluxshard_core.models.detections import Float32
+from fluxshard_core.models.quiet_import import import_ultralytics
 
 MAX_CANDIDATES = 30_000  # ultralytics' max_nms
 FIRST_CANDIDATES = 1_000
@@ -23,30 +18,16 @@ def suppress(boxes: Tensor, class_ids: Tensor, iou: float, max_detections: int) 
     ``boxes`` is ``(N, 4)`` ``x1, y1, x2, y2``, best first. A box falls when its IoU with a kept one
     of its class is above ``iou``.
     """
-    shifted: Float32 = (boxes + class_ids[:, None] * CLASS_OFFSET).numpy()
-    kept: list[int] = []
+    nms = import_ultralytics("ultralytics.utils.nms").TorchNMS.nms
+    shifted = boxes + class_ids[:, None] * CLASS_OFFSET
+    kept = torch.empty(0, dtype=torch.int64)
     # Greedy suppression of a prefix is a prefix of the whole answer, so a few hundred results
     # seldom need the long tail of candidates that a low confidence lets in.
     for count in (FIRST_CANDIDATES, MAX_CANDIDATES):
-        kept = _greedy(shifted[:count], iou, max_detections)
+        prefix = shifted[:count]
+        # Ranks instead of scores: nms sorts unstably, and ranks have no ties.
+        ranks = torch.arange(len(prefix), 0, -1, dtype=torch.float32)
+        kept = nms(prefix, ranks, iou)
         if len(kept) >= max_detections or count >= len(boxes):
             break
-    return torch.tensor(kept, dtype=torch.int64)
-
-
-def _greedy(boxes: Float32, iou: float, most: int) -> list[int]:
-    """Keep the first box, drop those that overlap it, and so on, until ``most`` are kept."""
-    left, top, right, bottom = np.ascontiguousarray(boxes.T)
-    area = (right - left) * (bottom - top)
-    order = np.arange(len(boxes))
-    kept: list[int] = []
-    while len(order) and len(kept) < most:
-        best, order = int(order[0]), order[1:]
-        kept.append(best)
-        width = np.minimum(right[best], right[order]) - np.maximum(left[best], left[order])
-        height = np.minimum(bottom[best], bottom[order]) - np.maximum(top[best], top[order])
-        shared = np.maximum(width, 0) * np.maximum(height, 0)
-        if shared.any():  # else not even empty boxes, whose share is no number, are dropped
-            with np.errstate(invalid="ignore"):
-                order = order[shared / (area[best] + area[order] - shared) <= iou]
-    return kept
+    return kept[:max_detections]
