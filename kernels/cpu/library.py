@@ -147,8 +147,9 @@ class Library:
         :meth:`follow`; ``limit``: quarter pixels from which on content lies too far away.
         """
         lost = np.empty_like(valid)
+        constants = np.array(level, dtype=np.int32)  # named: it must live until the call returns
         self._library.fluxshard_lost(
-            np.array(level, dtype=np.int32).ctypes.data,
+            constants.ctypes.data,
             shift.ctypes.data,
             None if residual is None else residual.ctypes.data,
             valid.ctypes.data,
