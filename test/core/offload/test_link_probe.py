@@ -52,6 +52,7 @@ def test_a_probe_measures_and_frames_go_on(
     serve: Serve, connect: Connect, make_frame: Callable[..., ShardFrame], echo: Handler
 ) -> None:
     transport = connect(serve(echo).port)
+    transport.infer(make_frame(100), 5.0)  # the greeting has been sent, and counted
     for number in range(3):
         before = transport.tx_bytes
         probed = _finish(_begin(transport))

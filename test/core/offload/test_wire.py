@@ -144,7 +144,7 @@ def test_the_largest_array_is_not_copied_to_be_sent(
     ("offset", "value", "error", "named"),
     [
         (0, b"HTTP", MagicError, "magic"),
-        (4, b"\x01", VersionError, "expected 3, got 1"),
+        (4, b"\x01", VersionError, "expected 4, got 1"),
         (5, b"\x09", KindError, "message kind"),
         (6, b"\x01\x00", KindError, "flags"),
         (16, struct.pack("<H", 129), LengthError, "session length"),
