@@ -75,7 +75,6 @@ struct Range {
     return first < last ? Range{first, last} : Range{0, 0};
   }
   bool has(int32_t at) const { return at >= first && at < last; }
-  int32_t nearest(int32_t at) const { return std::clamp(at, first, last - 1); }
 };
 
 // One level's cells under one frame's motion. Most lie in one block: they are followed in runs, those
