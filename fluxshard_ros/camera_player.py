@@ -58,6 +58,7 @@ PARAMETERS = (
     ),
 )
 _POLL_S = 0.05
+_ACKNOWLEDGED_S = 4.0  # a lost message is repaired at the next heartbeat, up to 3 s later
 
 
 class CameraPlayer(Node):
@@ -116,7 +117,7 @@ class CameraPlayer(Node):
             if self._values["lockstep"]:
                 self._hold(stamp_ns)
         for publisher in (self._publisher, self._count_publisher):
-            publisher.wait_for_all_acked(Duration(seconds=2))
+            publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
         self.get_logger().info(f"played {played} frames of {self._source.name}")
 
     def _stamp(self, frame: Frame, played_ns: int) -> int:

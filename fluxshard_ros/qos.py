@@ -32,8 +32,12 @@ PICTURES = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, depth
 LATCHED = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL, depth=1)
 """Class names: whoever comes later still gets them."""
 
-CAMERA = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, depth=2)
-"""What the player publishes; a best-effort subscriber may still join."""
+CAMERA = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, depth=20)
+"""What the player publishes; a best-effort subscriber may still join.
+
+A publisher counts a subscription before that subscription has discovered the publisher: what is
+sent meanwhile is repaired only as long as the history still holds it.
+"""
 
 SHARDS = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, depth=4)
 """Requests to the cloud and its answers."""

@@ -52,7 +52,7 @@ class ClientConnection(FrameProtocol):
         self._silence_timer: asyncio.TimerHandle | None = None
         self._pinged = False
         self._unsent_bytes = 0
-        self._reason = "the cloud closed the connection"
+        self._reason = ""
 
     async def greet(self, proof: bytes) -> None:
         """Say hello with the token's proof, or none, and wait until the cloud answers.
@@ -143,18 +143,24 @@ class ClientConnection(FrameProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""
         self._stop_listening_for_life()
-        if exc is not None:
-            self._reason = f"the connection broke ({explain(exc)})"
-        elif not self._admitted.done():
-            self._reason = (
-                "the cloud closed the connection before it admitted this robot: its log says why "
-                "(does it know this robot's certificate?)"
-            )
+        self._reason = self._reason or self._why_lost(exc)
         self._fail_all(LinkDown(self._reason))
         self._echoes.give_up()
         self._writable.set()
         if not self.lost.done():
             self.lost.set_result(self._reason)
+
+    def _why_lost(self, error: Exception | None) -> str:
+        # A peer that closes with bytes unread resets the connection: which one arrives is a race.
+        closed = error is None or isinstance(error, ConnectionError)
+        if closed and not self._admitted.done():
+            return (
+                "the cloud closed the connection before it admitted this robot: its log says why "
+                "(does it know this robot's certificate?)"
+            )
+        if error is None:
+            return "the cloud closed the connection"
+        return f"the connection broke ({explain(error)})"
 
     def _answer(self, result: InferenceResult) -> None:
         self.proven = True
