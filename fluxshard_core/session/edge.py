@@ -157,8 +157,8 @@ class EdgeSession(Closing):
     def _propose(self, side: Side, image: UInt8) -> Proposal:
         """Return what ``image`` asks of one side."""
         assert self._state is not None
-        whole = side == "cloud" and self.config.cloud_compute == "whole"
-        return self._state.propose(side, image, self._reuse, whole=whole)
+        extent = partial(self._placement.extent, self.config) if side == "cloud" else None
+        return self._state.propose(side, image, self._reuse, extent)
 
     def _learn(self, number: int, found: Detections, letterbox: Letterbox) -> None:
         """Take in what was found in frame ``number``, weak results too."""

@@ -7,6 +7,7 @@ knows: its pixels are the proxy, its scheduler draws up what the cloud's executo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,15 @@ Float32 = npt.NDArray[np.float32]
 
 FIRST_FRAME = "first frame"
 REUSE_OFF = "reuse is off"
-COMPUTES_WHOLE = "computes every frame whole"
+COMPUTES_WHOLE = "computed whole in the cloud"
+
+
+class Extent(Enum):
+    """What of a frame is computed, and from which pixels."""
+
+    CRITICAL = "critical blocks"
+    WHOLE = "everything, from the new pixels of critical blocks"
+    STREAM = "everything, from new pixels everywhere"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +48,7 @@ class Proposal:
     part. ``critical_ratio`` is the compute ratio that ``blocks`` ask for, even if everything is
     computed. ``first``: the endpoint holds nothing yet; ``cut``: the frame shows another scene than
     the one before it, which the endpoint ran. ``ease`` ``(rows, cols)`` float32 in
-    [-1, 1]: how little care the pixels of each block need; None, all of it.
+    [-1, 2]: how little care the pixels of each block need; None, all of it.
     """
 
     motion: MotionField
@@ -56,6 +65,11 @@ class Proposal:
     def dense_reason(self) -> str:
         """Why the whole frame is computed; empty where it is not."""
         return self.schedule.dense_reason
+
+    @property
+    def important(self) -> Bool:
+        """The blocks ``(rows, cols)`` asked for at the finest level, whatever is computed."""
+        return self.blocks[min(self.blocks)]
 
     @property
     def critical(self) -> Bool:
@@ -129,13 +143,8 @@ class Endpoint:
         image: UInt8,
         salience: SalientBlocks,
         config: ReuseConfig | None,
-        *,
-        whole: bool = False,
     ) -> Proposal:
-        """Return what ``image`` ``(H, W, 3)`` uint8 makes critical; all, without ``config``.
-
-        ``whole``: only the pixels of critical blocks are taken, but everything is computed.
-        """
+        """Return what ``image`` ``(H, W, 3)`` uint8 makes critical; all, without ``config``."""
         if self._reference is None:
             return self.start(image)
         if config is None:
@@ -146,11 +155,15 @@ class Endpoint:
             image, view.reference, view.lost, view.moved, self.keys, salience, config
         )
         everything = all(level.all() for level in blocks.values())
-        proposal = replace(self.proposal(view, blocks), cut=everything and self._frames == 1)
-        if not whole:
+        return replace(self.proposal(view, blocks), cut=everything and self._frames == 1)
+
+    def extended(self, proposal: Proposal, extent: Extent) -> Proposal:
+        """Return ``proposal`` with so much computed."""
+        if extent is Extent.CRITICAL or proposal.important.all():
             return proposal
-        schedule = self._scheduler.dense(COMPUTES_WHOLE)
-        return replace(proposal, schedule=schedule, pixels=blocks[min(blocks)])
+        stream = extent is Extent.STREAM
+        pixels = np.ones_like(proposal.important) if stream else proposal.important
+        return replace(proposal, schedule=self._scheduler.dense(COMPUTES_WHOLE), pixels=pixels)
 
     @property
     def empty(self) -> bool:

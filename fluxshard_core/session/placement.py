@@ -1,4 +1,4 @@
-"""Placement: where each frame of a robot is computed, and whether whole, from what frames took."""
+"""Placement: where each frame of a robot is computed, and how much, from what frames took."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ import numpy as np
 from fluxshard_core.offload.bandwidth import BandwidthEstimator
 from fluxshard_core.offload.dispatcher import Decision, Dispatcher
 from fluxshard_core.offload.latency_model import LatencyModel, Workload
+from fluxshard_core.offload.proxy import H264
 from fluxshard_core.offload.side_cost import LearnedCost, ProfiledCost
-from fluxshard_core.session.config import SessionConfig, Side
-from fluxshard_core.session.endpoint import Proposal
+from fluxshard_core.session.config import RAW, SessionConfig, Side
+from fluxshard_core.session.endpoint import COMPUTES_WHOLE, Extent, Proposal
 from fluxshard_core.session.link import CloudLink, Exchange
 from fluxshard_core.session.whole_frames import WholeFrames
 from fluxshard_core.sparse.frame_run import FrameRun
 
 Propose = Callable[[Side], Proposal]
+WORTH_MS = 10.0
+"""How much longer the cloud may take for a frame computed whole: a third of a frame at 30 Hz."""
 
 
 class Placement:
-    """Chooses for each frame the side and, on the edge, all of it or its critical blocks.
+    """Chooses for each frame the side, and all of it or its critical blocks.
 
     Per frame: ``decide``, then ``edge_took`` or ``cloud_took`` for the side that ran it.
     ``propose`` returns what the frame asks of one side, which takes time to find out.
@@ -35,6 +38,7 @@ class Placement:
         cloud = ProfiledCost(profiles.cloud) if profiles else LearnedCost()
         self._dispatcher = Dispatcher(LatencyModel(edge, cloud, bandwidth))
         self._whole = WholeFrames(edge)
+        self._whole_in_cloud = WholeFrames(cloud, WORTH_MS)
 
     def decide(self, config: SessionConfig, propose: Propose) -> Decision:
         """Return the side that runs the frame; the link may be measured meanwhile."""
@@ -58,6 +62,17 @@ class Placement:
             return False
         return self._whole.choose(proposal.schedule.compute_ratio)
 
+    def extent(self, config: SessionConfig, proposal: Proposal) -> Extent:
+        """Return what the cloud computes of a frame; to be asked once for each."""
+        if config.cloud_compute == "auto":
+            # Without loss the cloud is to say what the robot would, to the bit.
+            whole = config.codec != RAW and self._whole_in_cloud.choose(proposal.critical_ratio)
+        else:
+            whole = config.cloud_compute == "whole"
+        if not whole:
+            return Extent.CRITICAL
+        return Extent.STREAM if config.codec == H264 else Extent.WHOLE
+
     def edge_took(self, run: FrameRun, realised_ms: float) -> None:
         """Learn from a frame that the edge ran."""
         whole = bool(run.dense_reason)
@@ -66,6 +81,7 @@ class Placement:
 
     def cloud_took(self, exchange: Exchange, realised_ms: float) -> None:
         """Learn from a frame that the cloud ran."""
+        self._whole_in_cloud.took(exchange.answer.dense, exchange.compute_ms)
         self._dispatcher.record(
             "cloud",
             realised_ms,
@@ -102,7 +118,7 @@ class Placement:
             cloud.critical_ratio,
             link.expected_bytes(blocks, config),
             edge_dense=edge.critical_ratio >= 1
-            or (config.whole_if_sooner and self._whole.sooner(edge.critical_ratio)),
+            or (config.whole_if_sooner and self._whole.better(edge.critical_ratio)),
             cloud_dense=cloud.critical_ratio >= 1,
-            cloud_whole=config.cloud_compute == "whole",
+            cloud_whole=config.cloud_compute == "whole" or cloud.dense_reason == COMPUTES_WHOLE,
         )

@@ -15,7 +15,7 @@ from fluxshard_core.reuse.completion import completed
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.salience import Salience
 from fluxshard_core.session import Engine
-from fluxshard_core.session.endpoint import Endpoint, Proposal
+from fluxshard_core.session.endpoint import Endpoint, Extent, Proposal
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.schedule import BlockScheduler
 
@@ -56,12 +56,14 @@ class Robot:
         self.endpoint = Endpoint(BlockScheduler(plan), plan.strides, (HEIGHT, WIDTH))
         self.salience = Salience(self.config)
 
-    def propose(self, image: np.ndarray, motion: MotionField, *, whole: bool = False) -> Proposal:
+    def propose(
+        self, image: np.ndarray, motion: MotionField, extent: Extent = Extent.CRITICAL
+    ) -> Proposal:
         motion = completed(motion)
         self.salience.follow(motion)
         self.endpoint.absorb(motion)
         salient = self.salience.blocks(HEIGHT // 16, WIDTH // 16)
-        return self.endpoint.propose(image, salient, self.config, whole=whole)
+        return self.endpoint.extended(self.endpoint.propose(image, salient, self.config), extent)
 
     def step(
         self, image: np.ndarray, motion: MotionField, found: Found = NOBODY
@@ -189,6 +191,23 @@ def test_without_reuse_every_frame_is_whole(plan: Plan) -> None:
         assert proposal.critical.all()
 
 
+def test_a_stream_brings_all_pixels_and_still_says_which_are_important(plan: Plan) -> None:
+    streamed, usual = Robot(plan), Robot(plan)
+    for frame in range(4):
+        image = view(4 * frame)
+        motion = pan(4) if frame else MotionField.invalid(HEIGHT, WIDTH)
+        stream = streamed.propose(image, motion, Extent.STREAM)
+        critical = usual.propose(image, motion)
+        assert stream.pixels.all()
+        assert stream.whole.all(), "nothing of it need be moved"
+        np.testing.assert_array_equal(stream.important, critical.critical)
+        assert stream.composed(image) is image
+        for robot, proposal in ((streamed, stream), (usual, critical)):
+            robot.endpoint.settle(proposal, proposal.composed(image))
+        assert not streamed.endpoint.view().reference.age.any()
+    assert not stream.important.all()
+
+
 def test_a_frame_computed_whole_takes_no_more_pixels_and_goes_on_counting_their_age(
     plan: Plan,
 ) -> None:
@@ -198,7 +217,7 @@ def test_a_frame_computed_whole_takes_no_more_pixels_and_goes_on_counting_their_
     for frame in range(14):
         image = view(4 * frame)
         motion = pan(4) if frame else MotionField.invalid(HEIGHT, WIDTH)
-        whole, critical = parted.propose(image, motion, whole=True), usual.propose(image, motion)
+        whole, critical = parted.propose(image, motion, Extent.WHOLE), usual.propose(image, motion)
         assert whole.schedule.compute_ratio == 1
         assert all(blocks.all() for blocks in whole.levels.values())
         np.testing.assert_array_equal(whole.pixels, critical.critical)
