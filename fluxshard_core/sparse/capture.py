@@ -15,7 +15,7 @@ from fluxshard_core.errors import FluxShardError, InputError
 from fluxshard_core.sparse import islands
 from fluxshard_core.sparse.calls import Call, Match, Operand, bind
 from fluxshard_core.sparse.nodes import DenseIsland, Node, TensorSpec
-from fluxshard_core.sparse.normalise import normalise
+from fluxshard_core.sparse.normalise import is_plain, normalise
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.recognise import recognise
 
@@ -66,7 +66,9 @@ def _trace(model: nn.Module, example: Tensor) -> _Traced:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # about PyTorch's own internals
-            program = torch.export.export(model.eval(), (example,)).run_decompositions({})
+            program = torch.export.export(model.eval(), (example,))
+            if not is_plain(program.graph):  # takes longer than the export itself
+                program = program.run_decompositions({})
     except Exception as error:  # whatever the traced code raises
         summary = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CaptureError(f"{type(model).__name__} cannot be exported: {summary}") from error

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 _LAYOUT_ONLY = {
     "view", "reshape", "_unsafe_view", "transpose", "permute", "t", "clone", "getitem", "flatten",
     "split", "split_with_sizes", "unsqueeze", "squeeze", "expand", "slice", "select", "_to_copy",
-    "cat", "mul", "add", "sub", "div",
+    "chunk", "cat", "mul", "add", "sub", "div",
 }  # fmt: skip
 _ATTENTION = {"matmul", "bmm", "softmax", "_softmax", "scaled_dot_product_attention"}
 _VIEWS = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}

@@ -25,6 +25,33 @@ _IDENTITIES = {
     aten._unsafe_view.default,
 }
 
+_SPLITS = {aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default}
+_PLAIN = {
+    operator.getitem,
+    aten.add.Tensor,
+    aten.cat.default,
+    aten.chunk.default,
+    aten.conv2d.default,
+    aten.conv_transpose2d.input,
+    aten.matmul.default,
+    aten.max_pool2d.default,
+    aten.mul.Tensor,
+    aten.reshape.default,
+    aten.silu.default,
+    aten.softmax.int,
+    aten.split.Tensor,
+    aten.split_with_sizes.default,
+    aten.transpose.int,
+    aten.upsample_nearest2d.vec,
+    aten.view.default,
+}
+
+
+def is_plain(graph: fx.Graph) -> bool:
+    """Whether an exported ``graph`` changes no tensor in place and all its calls are recognised as
+    they are, so that nothing is gained by decomposing it first."""
+    return all(node.target in _PLAIN for node in graph.nodes if node.op == "call_function")
+
 
 def normalise(graph: fx.Graph) -> None:
     """Rewrite ``graph``, traced in evaluation mode, in place.
@@ -74,7 +101,7 @@ def _untuple(graph: fx.Graph, part: fx.Node) -> None:
 
 
 def _is_channel_split(node: fx.Node) -> bool:
-    if node.target not in (aten.split.Tensor, aten.split_with_sizes.default):
+    if node.target not in _SPLITS:
         return False
     bound = bind(node)
     value = bound["self"].meta["val"]

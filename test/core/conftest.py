@@ -1,14 +1,27 @@
-"""Certificates for every test that opens an encrypted link."""
+"""What tests of several rooms share: engines with random weights, and a fleet's certificates."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from fluxshard_core.models.detector import Detector
 from fluxshard_core.offload.certificates import Authority
 from fluxshard_core.offload.security import ClientSecurity, ServerSecurity, Token
+from fluxshard_core.session import Engine
+
+
+@pytest.fixture(scope="session")
+def random_engine() -> Callable[[str], Engine]:
+    """``random_engine("yolo11n")``: weights of seed 0, one engine a model for all tests.
+
+    To capture a plan takes seconds, once for each size. Nobody may change its network.
+    """
+    return cache(lambda model: Engine(Detector.load(model, random_seed=0)))
 
 
 @dataclass(frozen=True)

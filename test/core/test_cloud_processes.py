@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from fluxshard_core.motion.field import MotionField
 from fluxshard_core.offload import shard_codec
 from fluxshard_core.offload.inference_worker import InferenceWorker
 from fluxshard_core.offload.messages import InferenceResult, ShardFrame
+from fluxshard_core.session import Engine
 
 pytestmark = pytest.mark.timeout(300)  # processes that each load the model, on a busy machine
 
@@ -29,8 +30,8 @@ SETTINGS = ProcessSettings("yolo11n", 0, 2, [SIZE], max_sessions=8, max_memory_m
 
 
 @pytest.fixture(scope="module")
-def detector() -> Detector:
-    return Detector.load("yolo11n", random_seed=0)
+def detector(random_engine: Callable[[str], Engine]) -> Detector:
+    return random_engine("yolo11n").detector
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +56,9 @@ def request(detector: Detector, robot: str, number: int, *, whole: bool = False)
 
 
 def test_robots_are_spread_and_get_what_one_process_would_give_them(
-    cloud: CloudProcesses, detector: Detector
+    cloud: CloudProcesses, detector: Detector, random_engine: Callable[[str], Engine]
 ) -> None:
-    alone = CloudService(detector)
+    alone = CloudService(random_engine("yolo11n"))
     answers: dict[tuple[str, int], InferenceResult] = {}
     answered = threading.Semaphore(0)
     worker = InferenceWorker(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,6 @@ import torch
 from fluxshard_core.cloud_service import CloudService
 from fluxshard_core.evaluation.scene import GeneratedScene
 from fluxshard_core.models.detections import Detections
-from fluxshard_core.models.detector import Detector
 from fluxshard_core.motion.field import MotionField
 from fluxshard_core.offload import shard_codec
 from fluxshard_core.offload.client import TcpTransport
@@ -39,8 +38,8 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    engine = Engine(Detector.load("yolo11n", random_seed=0))
+def engine(random_engine: Callable[[str], Engine]) -> Engine:
+    engine = random_engine("yolo11n")
     for size in (SIZE, SMALL):
         engine.binding(*size)  # what is captured once must not count as silence
     return engine

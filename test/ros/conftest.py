@@ -67,10 +67,10 @@ class Observer(Node):
         self.spin_until(lambda: all(len(messages) >= count for messages in collected))
 
     def spin_for(self, seconds: float) -> None:
-        """Spin for a while."""
+        """Spin for a while, and no longer."""
         deadline = monotonic() + seconds
-        while monotonic() < deadline:
-            self._executor.spin_once(timeout_sec=0.05)
+        while (left := deadline - monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left)
 
 
 @pytest.fixture
@@ -82,29 +82,58 @@ def observer() -> Iterator[Observer]:
     rclpy.try_shutdown()
 
 
-@pytest.fixture
-def children(tmp_path: Path) -> Iterator[ChildProcesses]:
-    with ChildProcesses(tmp_path / "logs") as processes:
-        yield processes
+class Nodes:
+    """Nodes of the package as processes in the tests' namespace, and what they have printed."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.children = ChildProcesses(folder / "logs")
 
-@pytest.fixture
-def start_node(children: ChildProcesses, tmp_path: Path) -> Callable[..., None]:
-    """Start a node of the package as a process, with parameters, in the test's namespace."""
-
-    def start(name: str, **parameters: Any) -> None:
-        file = tmp_path / f"{name}.yaml"
+    def start(self, name: str, log: str = "", **parameters: Any) -> None:
+        """Start the node ``name`` with parameters; as a child and in logs it is called ``log``."""
+        label = log or name
+        file = self._folder / f"{label}.yaml"
         file.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
         arguments = ["--ros-args", "-r", f"__ns:={PREFIX}", "--params-file", str(file)]
-        children.start(name, f"fluxshard_ros.{name}", arguments)
+        self.children.start(label, f"fluxshard_ros.{name}", arguments)
 
-    return start
+    def log(self, label: str) -> str:
+        """Return what a node has printed so far."""
+        return (self._folder / "logs" / f"{label}.log").read_text()
 
 
 @pytest.fixture
-def log_of(tmp_path: Path) -> Callable[[str], str]:
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    """Nodes that end with the test."""
+    nodes = Nodes(tmp_path)
+    with nodes.children:
+        yield nodes
+
+
+@pytest.fixture(scope="module")
+def lasting_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Nodes that tests of one file share, one after another: a node takes seconds to start."""
+    nodes = Nodes(tmp_path_factory.mktemp("nodes"))
+    with nodes.children:
+        yield nodes
+
+
+@pytest.fixture
+def children(nodes: Nodes) -> ChildProcesses:
+    """The test's own processes."""
+    return nodes.children
+
+
+@pytest.fixture
+def start_node(nodes: Nodes) -> Callable[..., None]:
+    """Start a node of the package as a process, with parameters, in the test's namespace."""
+    return nodes.start
+
+
+@pytest.fixture
+def log_of(nodes: Nodes) -> Callable[[str], str]:
     """What a started node has printed so far."""
-    return lambda name: (tmp_path / "logs" / f"{name}.log").read_text()
+    return nodes.log
 
 
 @pytest.fixture

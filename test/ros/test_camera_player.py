@@ -33,7 +33,8 @@ def test_frames_come_in_order_evenly_stamped_and_looped(
         "camera_player", source=str(images), rate=20.0, loop=True, max_frames=12, frame_id="front"
     )
     observer.spin_until(lambda: not children.running("camera_player"))
-    observer.spin_for(0.3)
+    observer.spin_until_count(12, played)
+    observer.spin_for(0.1)
     assert len(played) == 12
     stamps = [nanoseconds(message.header.stamp) for message in played]
     assert set(np.diff(stamps)) == {50_000_000}
@@ -50,7 +51,7 @@ def test_recorded_stamps_are_kept_when_asked_for(
     played = observer.collect(Image, "image", CAMERA)
     start_node("camera_player", source=str(images), rate=50.0, stamps="recorded")
     observer.spin_until(lambda: not children.running("camera_player"))
-    observer.spin_for(0.3)
+    observer.spin_until_count(5, played)
     expected = [round(number * 1e9 / 24) for number in range(5)]
     assert [nanoseconds(message.header.stamp) for message in played] == expected
 
@@ -63,7 +64,8 @@ def test_lockstep_waits_for_each_answer_but_not_forever(
         "camera_player", source=str(images), lockstep=True, lockstep_timeout=0.3, max_frames=3
     )
     observer.spin_until(lambda: not children.running("camera_player"))
-    observer.spin_for(0.3)
+    observer.spin_until_count(3, played)
+    observer.spin_for(0.1)
     assert len(played) == 3
     assert log_of("camera_player").count("no detections for the image") == 3
 

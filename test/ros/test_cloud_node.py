@@ -59,43 +59,64 @@ class Robot:
             self._observer.spin_for(0.1)
         raise AssertionError(f"never answered by the {path}")
 
+    def sees_alone(self) -> None:
+        """Show images while there is no cloud."""
+        for _ in range(4):
+            answer = self.see()
+            assert answer.path == "edge"
+            assert answer.fallback_reason
 
-@pytest.mark.parametrize("transport", ["tcp", "dds"])
-def test_the_edge_carries_on_when_the_cloud_is_killed_and_uses_it_again(
-    observer: Any,
-    start_node: Callable[..., None],
-    children: Any,
-    port: int,
-    transport: str,
+    def see_until_refused(self, why: str) -> None:
+        """Show images until the cloud refuses one for that reason."""
+        reasons = []
+        for _ in range(200):
+            reasons.append(self.see().fallback_reason)
+            if why in reasons[-1]:
+                return
+            self._observer.spin_for(0.1)
+        raise AssertionError(reasons[-3:])
+
+    def check_that_all_answers_are_the_same(self) -> None:
+        """It saw one image all the time, and what made each answer must make no difference."""
+        boxes = [[found.bbox for found in message.detections] for message in self.detections]
+        assert boxes[0], "nothing found: nothing compared"
+        assert all(one == boxes[0] for one in boxes)
+
+
+def test_the_edge_carries_on_when_the_cloud_is_killed_and_uses_it_again_over_dds(
+    observer: Any, start_node: Callable[..., None], children: Any
 ) -> None:
-    start_node("cloud_node", **MODEL, transport=transport, port=port)
-    link = {"transport": transport, "cloud_port": port, "cloud_timeout": 20.0}
-    robot = Robot(observer, start_node, path="cloud", **link)
+    start_node("cloud_node", **MODEL, transport="dds")
+    robot = Robot(observer, start_node, path="cloud", transport="dds", cloud_timeout=20.0)
     robot.see_until("cloud")
     children.kill("cloud_node")
-    for _ in range(4):
-        answer = robot.see()
-        assert answer.path == "edge"
-        assert answer.fallback_reason
-    start_node("cloud_node", **MODEL, transport=transport, port=port)
+    robot.sees_alone()
+    start_node("cloud_node", **MODEL, transport="dds")
     robot.see_until("cloud")
-    boxes = [message.detections for message in robot.detections]
-    assert boxes[0], "nothing found: nothing compared"
-    assert all([d.bbox for d in b] == [d.bbox for d in boxes[0]] for b in boxes)
+    robot.check_that_all_answers_are_the_same()
 
 
-def test_a_cloud_with_another_model_is_refused_with_both_named(
-    observer: Any, start_node: Callable[..., None], port: int
+def test_over_tcp_a_robot_outlives_garbage_its_cloud_and_a_cloud_with_another_model(
+    observer: Any, start_node: Callable[..., None], children: Any, port: int
 ) -> None:
+    """One robot through all of it: what is wrong with its cloud costs it no frame."""
+    start_node("cloud_node", **MODEL, port=port)
+    link = {"transport": "tcp", "cloud_port": port, "cloud_timeout": 20.0}
+    robot = Robot(observer, start_node, path="cloud", **link)
+    robot.see_until("cloud")
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, bytes(64)):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+            peer.sendall(garbage)
+            assert robot.see().path == "cloud", "garbage on the bridge disturbed it"
+    assert children.running("cloud_node")
+    children.kill("cloud_node")
+    robot.sees_alone()
     start_node("cloud_node", **(MODEL | {"random_seed": 1}), port=port)
-    robot = Robot(observer, start_node, path="cloud", transport="tcp", cloud_port=port)
-    reasons = []
-    for _ in range(100):
-        reasons.append(robot.see().fallback_reason)
-        if "same model" in reasons[-1]:
-            return
-        observer.spin_for(0.1)
-    raise AssertionError(reasons[-3:])
+    robot.see_until_refused("same model")
+    children.kill("cloud_node")
+    start_node("cloud_node", **MODEL, port=port)
+    robot.see_until("cloud")
+    robot.check_that_all_answers_are_the_same()
 
 
 def test_a_port_in_use_ends_the_cloud_node_with_a_clear_error(
@@ -135,16 +156,3 @@ def test_with_certificates_a_robot_is_served_on_any_address(
     link = {"cloud_host": "localhost", "cloud_port": port, "cloud_timeout": 20.0}
     robot = Robot(observer, start_node, path="cloud", transport="tcp", **link, **tls("robot"))
     robot.see_until("cloud")
-
-
-def test_garbage_on_the_bridge_disturbs_no_robot(
-    observer: Any, start_node: Callable[..., None], children: Any, port: int
-) -> None:
-    start_node("cloud_node", **MODEL, port=port)
-    robot = Robot(observer, start_node, path="cloud", transport="tcp", cloud_port=port)
-    robot.see_until("cloud")
-    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, bytes(64)):
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
-            peer.sendall(garbage)
-            assert robot.see().path == "cloud"
-    assert children.running("cloud_node")

@@ -1,13 +1,12 @@
-"""Two engines for all session tests: a plan is captured once for each size."""
+"""The engine of all session tests, which run on one thread."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
-from fluxshard_core.models.detector import Detector
 from fluxshard_core.session import Engine
 
 
@@ -20,16 +19,11 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def detector() -> Detector:
-    return Detector.load("yolo11n-seg", random_seed=0)
+def engine(random_engine: Callable[[str], Engine]) -> Engine:
+    return random_engine("yolo11n-seg")
 
 
 @pytest.fixture(scope="session")
-def engine(detector: Detector) -> Engine:
-    return Engine(detector)
-
-
-@pytest.fixture(scope="session")
-def cloud_engine(detector: Detector) -> Engine:
-    """For a server in this process: what an engine makes runs on one thread at a time."""
-    return Engine(detector)
+def cloud_engine(engine: Engine) -> Engine:
+    """That of a server in this process: executors of one engine run on any threads."""
+    return engine

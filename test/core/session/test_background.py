@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -141,12 +140,13 @@ def test_spare_bandwidth_keeps_the_cloud_up_to_date_and_both_agree(
 def test_a_cloud_that_stalls_on_background_work_costs_one_frame_on_the_edge(
     engine: Engine, cloud_engine: Engine
 ) -> None:
-    service, stalled = CloudService(cloud_engine), threading.Event()
+    service = CloudService(cloud_engine)
+    stalled, goes_on = threading.Event(), threading.Event()
 
     def stalling(frame: ShardFrame) -> InferenceResult:
         if frame.background and not stalled.is_set():
             stalled.set()
-            time.sleep(1.5)
+            goes_on.wait(30.0)
         return service.handle(frame)
 
     with InferenceServer(stalling) as server:
@@ -158,7 +158,7 @@ def test_a_cloud_that_stalls_on_background_work_costs_one_frame_on_the_edge(
             session.config = config("cloud", cloud_timeout_s=0.5)
             late = session.process(SCENE[2])
             assert (late.path, late.resyncs) == ("edge", 1)
-            time.sleep(1.5)
+            goes_on.set()
             session.config = config("cloud")
             again = session.process(SCENE[3])
             assert (again.path, again.resyncs, again.dense_reason) == ("cloud", 1, "first frame")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 
-from fluxshard_core.models.detector import Detector
 from fluxshard_core.motion.field import MotionField
 from fluxshard_core.reuse.completion import completed
 from fluxshard_core.reuse.config import ReuseConfig
@@ -75,8 +75,8 @@ class Robot:
 
 
 @pytest.fixture(scope="module")
-def plan() -> Plan:
-    return Engine(Detector.load("yolo11n", random_seed=0)).plan(HEIGHT, WIDTH)
+def plan(random_engine: Callable[[str], Engine]) -> Plan:
+    return random_engine("yolo11n").plan(HEIGHT, WIDTH)
 
 
 @pytest.fixture

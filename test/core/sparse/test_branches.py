@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from fluxshard_core.models.detector import Detector
 from fluxshard_core.models.network import network_input
 from fluxshard_core.motion.field import MotionField
 from fluxshard_core.reuse.level_keys import head_key, shape_key
-from fluxshard_core.sparse.capture import capture
+from fluxshard_core.session import Engine
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions
 from fluxshard_core.sparse.plan import Plan
 
@@ -20,8 +20,8 @@ SIZE = (96, 128)
 
 
 @pytest.fixture(scope="module")
-def plan() -> Plan:
-    return capture(Detector.load("yolo11n-seg", random_seed=0).network, *SIZE)
+def plan(random_engine: Callable[[str], Engine]) -> Plan:
+    return random_engine("yolo11n-seg").plan(*SIZE)
 
 
 def frame(seed: int) -> torch.Tensor:

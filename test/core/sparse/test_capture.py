@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as functional
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.models.catalog import ModelName
 from fluxshard_core.models.loading import random_model
+from fluxshard_core.session import Engine
 from fluxshard_core.sparse.capture import UnknownOperatorWarning, capture
 from fluxshard_core.sparse.nodes import (
     Activation,
@@ -27,6 +29,7 @@ from fluxshard_core.sparse.nodes import (
     Slice,
     Upsample,
 )
+from fluxshard_core.sparse.normalise import is_plain
 from fluxshard_core.sparse.plan import Plan
 
 
@@ -147,6 +150,49 @@ def test_yolo_plans_compute_what_the_network_computes(name: str) -> None:
     assert plan.strides == (1, 2, 4, 8, 16, 32)
     assert plan.total_multiply_accumulates == module_macs(network, 64, 96)
     assert {plan.tensors[name].stride for name in plan.outputs} <= {4, 8, 16, 32}
+
+
+def test_a_graph_that_needs_no_decomposition_gives_the_same_plan_without(
+    monkeypatch: pytest.MonkeyPatch, random_engine: Callable[[str], Engine]
+) -> None:
+    network = random_engine("yolo11n-seg").detector.network
+    plain = capture(network, 64, 96)
+    asked: list[bool] = []
+
+    def decomposed(graph: fx.Graph) -> bool:
+        asked.append(is_plain(graph))
+        return False
+
+    monkeypatch.setattr("fluxshard_core.sparse.capture.is_plain", decomposed)
+    other = capture(network, 64, 96)
+    assert asked == [True], "or both were decomposed"
+    assert [type(node) for node in plain.nodes] == [type(node) for node in other.nodes]
+    shapes = [[replace(spec, name="") for spec in p.tensors.values()] for p in (plain, other)]
+    assert shapes[0] == shapes[1]
+    image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    assert all(map(torch.equal, run(plain, image), run(other, image)))
+    assert plain.total_multiply_accumulates == other.total_multiply_accumulates
+
+
+class InPlace(nn.Module):
+    """Changes what another branch has read, and a view of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.conv(x)
+        before = functional.silu(y)
+        y[:, :2].mul_(2.0)
+        return before, torch.cat([y, before], dim=1)
+
+
+def test_what_changes_in_place_is_captured_as_it_runs() -> None:
+    model = InPlace()
+    with pytest.warns(UnknownOperatorWarning):
+        plan = capture(model, 32, 48)
+    assert_same(model, plan, 32, 48)
 
 
 class Residual(nn.Module):

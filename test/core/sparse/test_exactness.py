@@ -17,12 +17,10 @@ from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
 from fluxshard_core.evaluation.exactness import moved_image, random_motion
-from fluxshard_core.models.catalog import ModelName
-from fluxshard_core.models.loading import random_model
 from fluxshard_core.models.network import network_input
 from fluxshard_core.motion.field import MotionField, block_grid
 from fluxshard_core.reuse.rfap import ReceptiveFieldCheck
-from fluxshard_core.sparse.capture import capture
+from fluxshard_core.session import Engine
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions
 from fluxshard_core.sparse.frame_run import FrameRun
 from fluxshard_core.sparse.intake import Mode
@@ -197,9 +195,9 @@ def test_two_hundred_frames_in_a_row_stay_identical(
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", ["yolo11n-seg", "yolov8n-pose"])
 def test_a_captured_yolo_is_bit_identical_while_its_picture_moves(
-    backend: Backend, name: str
+    backend: Backend, random_engine: Callable[[str], Engine], name: str
 ) -> None:
-    plan = capture(random_model(ModelName.parse(name), 0).network, 160, 224)
+    plan = random_engine(name).plan(160, 224)
     assert_identical(plan, backend, moving_picture(plan, 0, 5))
 
 

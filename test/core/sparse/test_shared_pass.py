@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from fluxshard_core.errors import InputError
-from fluxshard_core.models.detector import Detector
 from fluxshard_core.motion.field import MotionField, block_grid
+from fluxshard_core.session import Engine
 from fluxshard_core.sparse.binding import Binding
-from fluxshard_core.sparse.capture import capture
 from fluxshard_core.sparse.executor import Executor, ExecutorOptions
 from fluxshard_core.sparse.frame_run import FrameRun
 from fluxshard_core.sparse.plan import Plan
@@ -81,8 +80,10 @@ def test_an_exact_backend_gives_the_same_bits_in_company_and_alone(
                 assert np.array_equal(cells, alone.recomputed[level])
 
 
-def test_yolo11n_finds_the_same_in_company_up_to_rounding(new_backend: Any) -> None:
-    plan = capture(Detector.load("yolo11n", random_seed=0).network, 128, 160)
+def test_yolo11n_finds_the_same_in_company_up_to_rounding(
+    new_backend: Any, random_engine: Callable[[str], Engine]
+) -> None:
+    plan = random_engine("yolo11n").plan(128, 160)
     fleet, rng = Fleet(plan, new_backend, exact=False), np.random.default_rng(0)
     shared = 0
     for shares in ([1.0] * ROBOTS, [0.1, 0.3, 0.05, 1.0], [0.0, 0.2, 0.02, 0.1]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -10,13 +12,12 @@ from fluxshard_core.errors import InputError
 from fluxshard_core.evaluation.netlab.methods import METHODS, Specification
 from fluxshard_core.evaluation.scene import GeneratedScene
 from fluxshard_core.models.detections import Detections
-from fluxshard_core.models.detector import Detector
 from fluxshard_core.session import Engine
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Engine:
-    return Engine(Detector.load("yolo11n", random_seed=0))
+def cloud(random_engine: Callable[[str], Engine]) -> Engine:
+    return random_engine("yolo11n")
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_a_method_sends_what_its_name_says(cloud: Engine, name: str) -> None:
     method = Specification.parse(name)
     transport = InProcessTransport(cloud) if method.needs_cloud else None
     runner = method.open(cloud, transport)
-    picture = next(iter(GeneratedScene(height=64, width=64, count=1)))
+    picture = next(iter(GeneratedScene(height=64, width=96, count=1)))
     first, again = runner.process(picture), runner.process(picture)
     assert (first.path == "cloud") == (first.tx_bytes > 0) == method.needs_cloud
     assert (again.tx_bytes == 0) == (name in ("edge_only", "coach")), "coach repeats its result"
