@@ -26,7 +26,7 @@ class SalientRegion:
     those that its ``shape`` may reach: in a fast scene limbs are not where the motion put them.
 
     ``extent`` is the root of its box's area in pixels, ``trust`` as in :class:`SalientObject`;
-    ``slipped``: it no longer has the shape that it had.
+    ``slipped``: it no longer has the shape that it had, or moves too fast to tell.
     """
 
     near: Bool
@@ -103,6 +103,8 @@ class Salience:
     def blocks(self, rows: int, cols: int) -> SalientBlocks:
         """Return what the objects that are due ask of each block; they are then no longer stale."""
         config = self.config
+        fast = self._motion >= config.fast
+        reach = config.shape_reach * self._motion // BLOCK_SIZE * BLOCK_SIZE if fast else 0.0
         confidence = np.zeros((rows, cols), dtype=np.float32)
         size = np.full((rows, cols), np.inf, dtype=np.float32)
         ease = np.ones((rows, cols), dtype=np.float32)
@@ -111,12 +113,11 @@ class Salience:
             small = one.extent < config.large
             if small or one.trust >= config.sure or one.stale >= config.weak_interval:
                 near = around(one.box, margin(one.size, config), rows, cols)
-                reach = min(self._motion, margin(one.size, config)) // BLOCK_SIZE * BLOCK_SIZE
                 covered, shape = (around(one.box, by, rows, cols) for by in (0, reach))
                 confidence[near] = np.maximum(confidence[near], one.trust)
                 size[near] = np.minimum(size[near], one.size)
                 ease[near] = np.minimum(ease[near], _ease(one, config))
-                slipped = one.slip > config.shape_slip
+                slipped = fast or one.slip > config.shape_slip
                 region = SalientRegion(
                     near=marked(near, rows, cols),
                     covered=marked(covered, rows, cols),
