@@ -51,6 +51,11 @@ class ReuseConfig:
     limbs and boxes are not where the motion put them: there a shape is kept up to date at every
     change, and ``shape_reach`` times that motion, whole blocks, beyond the object.
 
+    ``whole_motion``: pixels a frame that the scene moves from which a frame is computed whole while
+    the class of an object of at least ``large`` pixels is ``contested`` that much or more
+    (:class:`~fluxshard_core.reuse.contested.Contests`, in [0, 1]): moved features then tell least
+    and turn it soonest.
+
     ``max_age``: frames after which a block is recomputed even if nothing changed there, to half as
     many more (:func:`~fluxshard_core.reuse.classifier.due_ages`).
     ``cut_share``: share of blocks with new content from which the scene was cut and nothing is
@@ -90,6 +95,8 @@ class ReuseConfig:
     shape_slip: float = 0.1
     shape_reach: float = 2.0
     fast: float = 8.0
+    whole_motion: float = 24.0
+    contested: float = 0.3
     max_age: int = 240
     cut_share: float = 0.6
 

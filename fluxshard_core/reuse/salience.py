@@ -44,12 +44,16 @@ class SalientBlocks:
     ``confidence`` is the highest of the objects near it that are due, 0 if none; ``size`` the
     shorter side in pixels of the smallest of them, infinite if none; ``ease`` in [0, 1] how little
     care the one needing most of it asks for, 1 if none. ``regions`` are those objects one by one.
+    ``motion`` is how far the scene moved since the frame before, in pixels, ``contest`` in [0, 1]
+    how near the class of a large object is to turning.
     """
 
     confidence: Float32
     size: Float32
     ease: Float32
     regions: tuple[SalientRegion, ...] = ()
+    motion: float = 0.0
+    contest: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +134,7 @@ class Salience:
                 one = replace(one, stale=0, slip=0.0 if slipped else one.slip)
             objects.append(one)
         self.objects = tuple(objects)
-        return SalientBlocks(confidence, size, ease, tuple(regions))
+        return SalientBlocks(confidence, size, ease, tuple(regions), self._motion)
 
     def update(self, boxes: Float32, scores: Float32) -> None:
         """Take a frame's results; what they do not explain is kept for ``persistence`` frames.

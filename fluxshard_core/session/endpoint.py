@@ -142,11 +142,13 @@ class Endpoint:
             return self.whole(image, REUSE_OFF)
         view = self.view()
         assert view is not None
-        blocks = critical_blocks(
+        if whole:  # only pixels are left to choose, and reused features turn a class, not pixels
+            salience = replace(salience, contest=0.0)
+        critical = critical_blocks(
             image, view.reference, view.lost, view.moved, self.keys, salience, config
         )
-        everything = all(level.all() for level in blocks.values())
-        proposal = replace(self.proposal(view, blocks), cut=everything and self._frames == 1)
+        blocks = critical.levels
+        proposal = replace(self.proposal(view, blocks), cut=critical.cut and self._frames == 1)
         if not whole:
             return proposal
         schedule = self._scheduler.dense(COMPUTES_WHOLE)

@@ -272,6 +272,20 @@ def test_half_a_frame_of_new_content_is_a_cut() -> None:
     assert len(scene.critical()[2]) == 120
 
 
+@given(motion=st.floats(0, 200), contest=st.floats(0, 1))
+@settings(deadline=None, derandomize=True)
+def test_a_frame_is_computed_whole_where_a_contested_class_meets_fast_motion(
+    motion: float, contest: float
+) -> None:
+    scene = BranchedScene()
+    scene.object_of(64)
+    scene.salience = replace(scene.salience, motion=motion, contest=contest)
+    levels = scene.classified(replace(CONFIG, whole_motion=24.0, contested=0.3))
+    whole = motion >= 24 and contest >= 0.3
+    for critical in levels.values():
+        assert critical.all() if whole else not critical.any()
+
+
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=30, deadline=None, derandomize=True)
 def test_a_deeper_level_never_has_fewer_blocks(seed: int) -> None:

@@ -140,6 +140,26 @@ def test_a_cut_makes_everything_critical(started: Any) -> None:
     assert all(wanted.all() for wanted in blocks.values())
 
 
+def test_a_frame_too_fast_for_contested_objects_is_whole_and_no_cut(started: Any) -> None:
+    """Where everything is computed anyway only what changed is sent."""
+    robot = started()
+    motion = pan(32)
+    robot.salience.follow(motion)
+    robot.endpoint.absorb(motion)
+    salient = replace(robot.salience.blocks(HEIGHT // 16, WIDTH // 16), contest=1.0)
+    fast = replace(SIMPLE, whole_motion=32.0)
+    slow = replace(SIMPLE, whole_motion=33.0)
+    whole, usual, parted = (
+        robot.endpoint.propose(view(32), salient, config, whole=computes)
+        for config, computes in ((fast, False), (slow, False), (fast, True))
+    )
+    assert all(blocks.all() for blocks in whole.levels.values())
+    assert whole.pixels.all()
+    assert np.flatnonzero(usual.pixels.any(axis=0)).tolist() == [0, 1]
+    np.testing.assert_array_equal(parted.pixels, usual.pixels)
+    assert not whole.cut
+
+
 def test_blocks_without_a_vector_that_match_all_the_same_are_reused(started: Any) -> None:
     robot = started()
     motion = pan(16)
