@@ -47,9 +47,9 @@ class ReuseConfig:
     there before. ``shape_confidence``: that of the objects whose shapes are kept up to date,
     after ``shape_interval`` changes, or at the next one where the object's boxes have strayed from
     where the motion put them by ``shape_slip`` (1 - IoU, added up) since: what only shifts keeps
-    its shape. Where the scene moves by ``fast`` pixels a frame (the median of its vectors) or more,
-    limbs and boxes are not where the motion put them: there a shape is kept up to date at every
-    change, and ``shape_reach`` times that motion, whole blocks, beyond the object.
+    its shape. Where it or the scene moves (the median of the vectors) by ``fast`` pixels a frame or
+    more, limbs and boxes are not where the motion put them: there a shape is kept up to date at
+    every change, and ``shape_reach`` times the larger motion, whole blocks, beyond the object.
 
     ``whole_motion``: pixels a frame that the scene moves from which a frame is computed whole while
     the class of an object of at least ``large`` pixels is ``contested`` that much or more

@@ -26,7 +26,8 @@ class SalientRegion:
     those that its ``shape`` may reach: in a fast scene limbs are not where the motion put them.
 
     ``extent`` is the root of its box's area in pixels, ``trust`` as in :class:`SalientObject`;
-    ``slipped``: it no longer has the shape that it had, or moves too fast to tell.
+    ``slipped``: it no longer has the shape that it had, or it or the scene moves too fast
+    to tell.
     """
 
     near: Bool
@@ -66,7 +67,7 @@ class SalientObject:
     not where the motion had put it.
     ``unseen`` counts the frames since it was last found, ``stale`` those since its surroundings
     were last due. ``slip`` adds up how far (1 - IoU) it was found from where the motion had put it,
-    since its shape was last due.
+    since its shape was last due. ``pace`` is how far the motion last moved it, in pixels.
     """
 
     box: Float32
@@ -75,6 +76,7 @@ class SalientObject:
     unseen: int = 0
     stale: int = 0
     slip: float = 1.0
+    pace: float = 0.0
 
     @property
     def size(self) -> float:
@@ -107,8 +109,6 @@ class Salience:
     def blocks(self, rows: int, cols: int) -> SalientBlocks:
         """Return what the objects that are due ask of each block; they are then no longer stale."""
         config = self.config
-        fast = self._motion >= config.fast
-        reach = config.shape_reach * self._motion // BLOCK_SIZE * BLOCK_SIZE if fast else 0.0
         confidence = np.zeros((rows, cols), dtype=np.float32)
         size = np.full((rows, cols), np.inf, dtype=np.float32)
         ease = np.ones((rows, cols), dtype=np.float32)
@@ -117,6 +117,9 @@ class Salience:
             small = one.extent < config.large
             if small or one.trust >= config.sure or one.stale >= config.weak_interval:
                 near = around(one.box, margin(one.size, config), rows, cols)
+                pace = max(one.pace, self._motion)
+                fast = pace >= config.fast
+                reach = config.shape_reach * pace // BLOCK_SIZE * BLOCK_SIZE if fast else 0.0
                 covered, shape = (around(one.box, by, rows, cols) for by in (0, reach))
                 confidence[near] = np.maximum(confidence[near], one.trust)
                 size[near] = np.minimum(size[near], one.size)
@@ -213,7 +216,8 @@ def marked(area: Area, rows: int, cols: int) -> Bool:
 
 def _moved(one: SalientObject, motion: MotionField) -> SalientObject:
     step = median_step(one.box, motion)
-    return replace(one, box=one.box + np.tile(step, 2), stale=one.stale + 1)
+    pace = float(np.hypot(*step))
+    return replace(one, box=one.box + np.tile(step, 2), stale=one.stale + 1, pace=pace)
 
 
 def median_step(box: Float32, motion: MotionField) -> Float32:
