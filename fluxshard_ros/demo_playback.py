@@ -9,7 +9,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import click
 import yaml
 from rclpy.executors import SingleThreadedExecutor
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -117,19 +116,14 @@ class Playback:
                 progress.update(task, completed=self._recorder.frames_out)
             self._drain()
             progress.update(task, completed=self._recorder.frames_out)
-        for line in self._recorder.missing():
-            click.secho(f"warning: incomplete: {line}", fg="yellow", err=True)
 
     def _drain(self) -> None:
-        """Wait until every frame is answered or dropped, or nothing has come for a while."""
-        recorder = self._recorder
-        quiet_since, answered = monotonic(), recorder.frames_out
-        while recorder.frames_out + recorder.frames_dropped < recorder.frames_in:
+        """Wait until every frame has ended one way or another, or none has for a while."""
+        quiet_since, ended = monotonic(), self._recorder.frames_ended
+        while ended < self._recorder.frames_in and monotonic() - quiet_since < _QUIET_S:
             self._spin()
-            if recorder.frames_out > answered:
-                quiet_since, answered = monotonic(), recorder.frames_out
-            if monotonic() - quiet_since > _QUIET_S:
-                return
+            if self._recorder.frames_ended > ended:
+                quiet_since, ended = monotonic(), self._recorder.frames_ended
 
     def _start(self, name: str, parameters: dict[str, Any]) -> None:
         """Start a node of the package; a parameter file keeps every value's type."""

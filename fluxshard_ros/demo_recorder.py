@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -24,34 +23,28 @@ from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from fluxshard_core.evaluation.video_writer import VideoWriter
 from fluxshard_msgs.msg import FrameStats, InstanceMasks
+from fluxshard_ros.demo_answers import Answers, Parts
 from fluxshard_ros.image_conversion import rgb_of_message
 from fluxshard_ros.qos import LATCHED, PICTURES, RESULTS
 from fluxshard_ros.stamps import nanoseconds
 
 
-@dataclass
-class Answer:
-    """The messages that answered one image so far."""
-
-    detections: Detection2DArray | None = None
-    stats: FrameStats | None = None
-    overlay: Image | None = None
-    masks: InstanceMasks | None = None
-
-
 class DemoRecorder(Node):
-    """Gathers the topics of one namespace by stamp; an image is answered when all have come."""
+    """Gathers the topics of one namespace by stamp; an image is answered when all have come.
+
+    One of which a message was lost is left out of the video and the detections, and counted.
+    """
 
     def __init__(self, namespace: str, out: Path, fps: float) -> None:
         super().__init__("demo_recorder", namespace=namespace)
         self.stats: list[FrameStats] = []
         self.frames_in = 0
+        self.frames_dropped = 0  # by the edge node, because newer ones came
         self.detections = 0
         self.seconds = 0.0  # between the first and the last answer
         self._first_answer_s = 0.0
-        self._with_masks = False
         self._names: dict[str, str] = {}
-        self._answers: dict[int, Answer] = {}
+        self._answers = Answers({"detections", "stats", "overlay"})
         self._video = VideoWriter(out / "annotated.mp4", fps)
         self._lines = (out / "detections.jsonl").open("w", encoding="utf-8")
         self._subscribe(Detection2DArray, "detections", "detections")
@@ -69,9 +62,14 @@ class DemoRecorder(Node):
         return len(self.stats)
 
     @property
-    def frames_dropped(self) -> int:
-        """Images the edge node dropped because newer ones came."""
-        return int(self.stats[-1].frames_dropped) if self.stats else 0
+    def frames_incomplete(self) -> int:
+        """Images left out because some of what answered them was lost."""
+        return self._answers.skipped
+
+    @property
+    def frames_ended(self) -> int:
+        """Images answered, dropped or left out: nothing more is to come of them."""
+        return self.frames_out + self.frames_dropped + self.frames_incomplete
 
     def is_active(self, node_name: str) -> bool:
         """Ask a lifecycle node for its state; true once it has answered that it is active."""
@@ -89,22 +87,18 @@ class DemoRecorder(Node):
 
     def hears_edge(self) -> bool:
         """Whether every topic an answer is made of has its publisher."""
-        self._with_masks = self.count_publishers("instance_masks") > 0
+        if self.count_publishers("instance_masks"):
+            self._answers.wanted.add("masks")
         topics = ("detections", "frame_stats", "overlay")
         return all(self.count_publishers(topic) for topic in topics)
 
-    def missing(self) -> list[str]:
-        """Name what has not come of every image that is answered in part."""
-        wanted = ["detections", "stats", "overlay", *(["masks"] if self._with_masks else [])]
-        return [
-            f"image {stamp_ns}: " + ", ".join(p for p in wanted if getattr(answer, p) is None)
-            for stamp_ns, answer in sorted(self._answers.items())
-        ]
-
     def close(self) -> None:
-        """Finish both files."""
+        """Finish both files and say what became of the images that are in neither."""
+        self._answers.finish()
         self._video.close()
         self._lines.close()
+        recorded = f"recorded {self.frames_out} of {self.frames_in} images"
+        self.get_logger().info("; ".join([recorded, *self._gaps()]))
 
     def _subscribe(
         self, kind: type[Any], topic: str, part: str, profile: QoSProfile = RESULTS
@@ -114,9 +108,10 @@ class DemoRecorder(Node):
     def _gatherer(self, part: str) -> Callable[[Any], None]:
         def gather(message: Any) -> None:
             stamp_ns = nanoseconds(message.header.stamp)
-            answer = self._answers.setdefault(stamp_ns, Answer())
-            setattr(answer, part, message)
-            self._write_complete()
+            if part == "stats":
+                self.frames_dropped = int(message.frames_dropped)
+            for parts in self._answers.add(part, stamp_ns, message):
+                self._write(parts)
 
         return gather
 
@@ -126,27 +121,20 @@ class DemoRecorder(Node):
     def _on_labels(self, message: LabelInfo) -> None:
         self._names = {str(label.class_id): label.class_name for label in message.class_map}
 
-    def _write_complete(self) -> None:
-        """Write the oldest images as long as they are answered, so that the order is kept."""
-        while self._answers:
-            stamp_ns = min(self._answers)
-            answer = self._answers[stamp_ns]
-            if answer.detections is None or answer.stats is None or answer.overlay is None:
-                return
-            if self._with_masks and answer.masks is None:
-                return
-            del self._answers[stamp_ns]
-            self._write(answer.detections, answer.stats, answer.overlay, answer.masks)
+    def _gaps(self) -> list[str]:
+        """Why there are fewer images than were played."""
+        lost = ", ".join(f"{count} of {part}" for part, count in sorted(self._answers.lost.items()))
+        gaps = [
+            (self.frames_dropped, "dropped by the edge for newer ones"),
+            (self.frames_incomplete, f"missing, messages lost: {lost}"),
+            (self.frames_in - self.frames_ended, "never answered"),
+        ]
+        return [f"{count} {why}" for count, why in gaps if count > 0]
 
-    def _write(
-        self,
-        detections: Detection2DArray,
-        stats: FrameStats,
-        overlay: Image,
-        masks: InstanceMasks | None,
-    ) -> None:
-        self._video.write(rgb_of_message(overlay))
-        line = self._line(detections, stats, masks)
+    def _write(self, parts: Parts) -> None:
+        detections, stats = parts["detections"], parts["stats"]
+        self._video.write(rgb_of_message(parts["overlay"]))
+        line = self._line(detections, stats, parts.get("masks"))
         self._lines.write(json.dumps(line, separators=(",", ":")) + "\n")
         self.stats.append(stats)
         self._first_answer_s = self._first_answer_s or monotonic()

@@ -28,6 +28,7 @@ def summarise(recorder: DemoRecorder, *, weights: str) -> dict[str, Any]:
         "frames_in": recorder.frames_in,
         "frames_out": len(stats),
         "frames_dropped": recorder.frames_dropped,
+        "frames_incomplete": recorder.frames_incomplete,
         "detections": recorder.detections,
         "fps": round((len(stats) - 1) / recorder.seconds, 2) if recorder.seconds else 0.0,
         "latency_ms_p50": _percentile(total_ms, 50),

@@ -73,9 +73,10 @@ PARAMETERS = (
     ),
     ParameterSpec(
         "cloud_compute",
-        "critical",
-        "What the cloud computes of each frame, of which only critical blocks are sent: those "
-        "blocks, or the whole frame, which costs it more and loses nothing to reuse",
+        "auto",
+        "What the cloud computes of each frame: the critical blocks, or the whole frame, which "
+        "costs it more and loses nothing to reuse; auto: whole where a codec loses something "
+        "anyway and the cloud needs hardly longer",
         choices=get_args(CloudCompute),
         dynamic=True,
     ),

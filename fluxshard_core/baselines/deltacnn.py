@@ -13,7 +13,8 @@ from fluxshard_core.baselines.uplink import wire_bytes
 from fluxshard_core.errors import InputError
 from fluxshard_core.frame import Frame
 from fluxshard_core.models.network import network_input
-from fluxshard_core.sparse.executor import Executor, ExecutorOptions, FrameRun
+from fluxshard_core.sparse.executor import Executor, ExecutorOptions
+from fluxshard_core.sparse.frame_run import FrameRun
 
 # Of a coarse grid, the largest that kept about 0.97 of the boxes on moderately fast video; for the
 # whole curve evaluate several.

@@ -9,25 +9,26 @@ from fluxshard_core.baselines.in_process import InProcessTransport
 from fluxshard_core.baselines.method import MethodResult
 from fluxshard_core.frame import Frame
 from fluxshard_core.session import EdgeSession, SessionConfig
-from fluxshard_core.session.config import CloudCompute
+from fluxshard_core.session.config import RAW, CloudCompute
 
 
 class FluxShard:
     """An edge session whose every frame is inferred in the cloud from its critical blocks.
 
-    Inferred on the robot, the results are the same: both sides see the frame as the cloud does.
-    With ``compute`` ``whole`` the cloud computes all of what it sees instead.
+    Without loss, the results are those of the robot: the cloud computes critical blocks. What a
+    lossy codec shows it, it computes whole, as the default session has a cloud do that takes hardly
+    longer for that; ``compute`` says otherwise.
     """
 
     def __init__(
         self,
         context: MethodContext,
-        codec: str = "raw",
+        codec: str = RAW,
         quality: float | None = None,
         background_threshold: float | None = None,
         fine_threshold: float | None = None,
         *,
-        compute: CloudCompute = "critical",
+        compute: CloudCompute | None = None,
         session: SessionConfig | None = None,
     ) -> None:
         """Prepare; ``codec``, its ``quality``, ``compute`` and the thresholds are those of the
@@ -38,7 +39,7 @@ class FluxShard:
             codec=codec,
             quality=quality,
             reuse_profile=context.reuse_profile,
-            cloud_compute=compute,
+            cloud_compute=compute or ("critical" if codec == RAW else "whole"),
         )
         reuse = session.reuse
         if reuse and background_threshold is not None:

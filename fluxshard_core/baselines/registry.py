@@ -35,13 +35,19 @@ class Entry:
 METHODS: dict[str, Entry] = {
     "fluxshard": Entry(
         "fluxshard[:CODEC[:QUALITY[:BACKGROUND[:FINE]]]]",
-        "critical blocks per level, all else moved",
+        "critical blocks per level, all else moved; whole frames in the cloud from lossy codecs",
         FluxShard,
+        (str, float, float, float),
+    ),
+    "fluxshard_critical": Entry(
+        "fluxshard_critical[:CODEC[:QUALITY[:BACKGROUND[:FINE]]]]",
+        "critical blocks per level, all else moved, whatever the codec",
+        partial(FluxShard, compute="critical"),
         (str, float, float, float),
     ),
     "fluxshard_whole": Entry(
         "fluxshard_whole[:CODEC[:QUALITY[:BACKGROUND[:FINE]]]]",
-        "only critical blocks sent, everything computed in the cloud",
+        "critical blocks sent, everything computed in the cloud, whatever the codec",
         partial(FluxShard, compute="whole"),
         (str, float, float, float),
     ),

@@ -61,7 +61,7 @@ class H264Options:
     def offsets(self, critical: Bool, ease: Float32) -> Int32:
         """Return what is added to ``qp`` in each block, ``(rows, cols)`` int32.
 
-        ``critical`` bool marks the blocks that are sent, ``ease`` in [-1, 1] how little care each
+        ``critical`` bool marks the blocks that are sent, ``ease`` in [-1, 2] how little care each
         needs, below 0 more than what ``qp`` is for.
         """
         eased = np.maximum(np.rint(self.ease * ease), 1 - self.qp)

@@ -18,7 +18,8 @@ from fluxshard_core.offload.latency_profile import LatencyProfile, monotone
 from fluxshard_core.sparse.backends import default_backend
 from fluxshard_core.sparse.bench_scene import BenchScene
 from fluxshard_core.sparse.capture import capture
-from fluxshard_core.sparse.executor import Executor, FrameRun
+from fluxshard_core.sparse.executor import Executor
+from fluxshard_core.sparse.frame_run import FrameRun
 
 SHARES: Final = (0.03, 0.06, 0.12, 0.25, 0.4, 0.6, 0.8)
 """Shares of critical blocks measured; one too small for the scene's motion is left out."""

@@ -55,7 +55,7 @@ class ProxyEncoder:
 
         ``image`` and ``moved_proxy`` ``(H, W, 3)`` uint8 RGB are the network's input and the last
         proxy moved to it; ``critical`` ``(rows, cols)`` bool over 16-pixel blocks. ``ease``
-        ``(rows, cols)`` float32 in [-1, 1] says how little care each needs, none given all of it;
+        ``(rows, cols)`` float32 in [-1, 2] says how little care each needs, none given all of it;
         only ``h264`` makes use of it. The new proxy is a new array: ``moved_proxy`` outside the
         critical blocks.
 

@@ -41,13 +41,12 @@ def classify(
     and they did not.
 
     Deeper levels of the trunk never have fewer blocks than finer ones: what they keep was computed
-    from what those keep. Everything is critical after a cut, and in a frame too fast to trust what
-    moved.
+    from what those keep.
     """
-    if is_cut(cost, lost, config) or _too_fast(salience, config):
-        return {key: np.ones_like(lost) for key in residual}
-    new = _new_content(cost, lost, config)
+    new = lost | (cost > config.background_threshold)
     everywhere = grown(new, config.new_reach) | (age >= due_ages(age.shape, config.max_age))
+    if new.mean() >= config.cut_share:
+        return {key: np.ones_like(lost) for key in residual}
     salient = salience.confidence > 0
     allowed = config.residual_share * np.where(salient, salience.size, np.float32(0))
     critical = everywhere
@@ -73,19 +72,9 @@ def classify(
     return levels
 
 
-def is_cut(cost: Float32, lost: Bool, config: ReuseConfig) -> bool:
-    """Return whether so much is new that the frame shows another scene; see :func:`classify`."""
-    return bool(_new_content(cost, lost, config).mean() >= config.cut_share)
-
-
-def _new_content(cost: Float32, lost: Bool, config: ReuseConfig) -> Bool:
-    """Blocks that show what the reference does not."""
-    new: Bool = lost | (cost > config.background_threshold)
-    return new
-
-
-def _too_fast(salience: SalientBlocks, config: ReuseConfig) -> bool:
-    """Whether the scene moves too fast for objects whose class hangs in the balance."""
+def too_fast(salience: SalientBlocks, config: ReuseConfig) -> bool:
+    """Return whether the frame is to be computed whole, whatever is critical: the scene moves too
+    fast for an object whose class hangs in the balance."""
     return salience.motion >= config.whole_motion and salience.contest >= config.contested
 
 

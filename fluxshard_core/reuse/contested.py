@@ -27,6 +27,7 @@ SIZE_EASE = 0.4  # for each doubling of an object's extent
 USUAL_EXTENT = 100.0  # pixels, root of the area
 AROUND = 16.0  # pixels
 AROUND_EASE = 0.5  # added beside an object
+REST_EASE = 1.5  # of what only shows where objects are
 
 
 class Contests:
@@ -116,6 +117,8 @@ class Contests:
         return np.asarray(ease, dtype=np.float32)
 
 
-def coding_ease(salient: SalientBlocks, ease: Float32) -> Float32:
-    """Return ``ease`` ``(rows, cols)``, 1 where no object is due, however much one needs care."""
-    return np.where(salient.confidence == 0, np.float32(1), ease)
+def coding_ease(salient: SalientBlocks, ease: Float32, critical: Bool) -> Float32:
+    """Return ``ease`` ``(rows, cols)``, 1 where no object is due, however much one needs care, and
+    ``REST_EASE`` outside the blocks ``critical``."""
+    due = np.where(salient.confidence == 0, np.float32(1), ease)
+    return np.where(critical, due, np.float32(REST_EASE))

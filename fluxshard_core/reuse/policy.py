@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from fluxshard_core.motion.field import BLOCK_SIZE, QUARTER_PEL
-from fluxshard_core.reuse.classifier import classify, is_cut
+from fluxshard_core.reuse.classifier import classify
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.criterion import PixelReference, block_difference
 from fluxshard_core.reuse.remap import Level, LevelMotion
@@ -22,15 +21,6 @@ Float32 = npt.NDArray[np.float32]
 FINEST_WITH_RESIDUAL = 8  # at finer levels nothing lies off by more than two pixels
 
 
-@dataclass(frozen=True, eq=False)
-class Critical:
-    """The critical blocks ``(rows, cols)`` bool of every level, by key, and whether the frame shows
-    another scene than what the endpoint holds."""
-
-    levels: dict[int, Bool]
-    cut: bool
-
-
 def critical_blocks(
     image: UInt8,
     reference: PixelReference,
@@ -39,8 +29,8 @@ def critical_blocks(
     keys: Iterable[int],
     salience: SalientBlocks,
     config: ReuseConfig,
-) -> Critical:
-    """Return the critical blocks of every level in ``keys``.
+) -> dict[int, Bool]:
+    """Return the critical blocks ``(rows, cols)`` bool of every level in ``keys``.
 
     ``image`` ``(H, W, 3)`` uint8 is the network's input, sides multiples of 32. ``reference``,
     moved to it, is what the endpoint's caches were computed from; it knows nothing of the blocks
@@ -52,9 +42,8 @@ def critical_blocks(
         for level, motion in moved.items()
         if level.stride >= FINEST_WITH_RESIDUAL
     }
-    cost = block_difference(image, reference.image)
-    levels = classify(
-        cost=cost,
+    return classify(
+        cost=block_difference(image, reference.image),
         salience=salience,
         lost=lost,
         age=reference.age,
@@ -62,7 +51,6 @@ def critical_blocks(
         config=config,
         owed=reference.owed,
     )
-    return Critical(levels, is_cut(cost, lost, config))
 
 
 def _per_block(moved: LevelMotion, shape: tuple[int, ...]) -> Float32:

@@ -17,7 +17,8 @@ from fluxshard_core.offload.proxy import ProxyDecoder, blocks_of
 from fluxshard_core.reuse.criterion import PixelReference
 from fluxshard_core.session.engine import Engine
 from fluxshard_core.sparse.binding import Binding
-from fluxshard_core.sparse.executor import Executor, FrameRun
+from fluxshard_core.sparse.executor import Executor
+from fluxshard_core.sparse.frame_run import FrameRun
 from fluxshard_core.sparse.together import Job, run_together
 from fluxshard_core.timing import StageTimer
 

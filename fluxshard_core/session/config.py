@@ -21,9 +21,10 @@ from fluxshard_core.sparse.executor import ExecutorOptions
 
 Path = Literal["edge", "cloud", "auto"]
 Side = Literal["edge", "cloud"]
-CloudCompute = Literal["critical", "whole"]
+CloudCompute = Literal["auto", "critical", "whole"]
 PROXY_CODECS = (*STILL_CODECS, H264)
 AUTO_CODEC = "auto"
+RAW = "raw"  # the only codec without loss
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,12 @@ class SessionConfig:
     where the motion comes from, ``codec`` how blocks travel (``auto``: whichever is soonest there)
     and ``quality`` the codec's own measure of it. With ``profiles`` the ``auto`` path expects of
     each side what they say, without it learns from what either side took. ``cloud_compute``: what
-    the cloud makes of the pixels it holds, of which only critical blocks are sent either way: the
-    ``critical`` blocks anew, or the ``whole`` frame, at no loss by reused features, for a cloud
-    that has the time. ``whole_if_sooner``: a
-    frame of the edge is computed whole where that takes less time than its critical blocks.
+    the cloud computes anew: the ``critical`` blocks, or the ``whole`` frame, at no loss by reused
+    features; ``auto``: all of it if the codec loses something anyway and the cloud needs hardly
+    longer (:data:`~fluxshard_core.session.placement.WORTH_MS`). Only critical blocks are sent
+    either way, but for ``h264``: the stream of a frame that is computed whole shows the rest of it
+    too, coarsely. ``whole_if_sooner``: a frame of the edge is computed whole where that takes less
+    time than its critical blocks.
     ``background`` is what to do while no frame waits. ``executor`` are the edge's own options, in
     block mode; the cloud's are the defaults. ``weak_results``: whether results too weak to be
     published are looked for too, to keep their surroundings fresh; false only where a session is
@@ -90,10 +93,10 @@ class SessionConfig:
     reuse: ReuseConfig | None = field(default_factory=ReuseConfig)
     reuse_profile: ProfileChoice = SHIPPED
     motion: str = "encoder"
-    codec: str = "raw"
+    codec: str = RAW
     quality: float | None = None
     profiles: Profiles | None = None
-    cloud_compute: CloudCompute = "critical"
+    cloud_compute: CloudCompute = "auto"
     whole_if_sooner: bool = True
     background: BackgroundConfig = field(default_factory=BackgroundConfig)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)

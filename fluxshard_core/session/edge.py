@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
-from time import monotonic, perf_counter
+from functools import partial
+from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,7 @@ from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.detector import Detector
 from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.models.network import network_bytes
-from fluxshard_core.offload.bandwidth import BandwidthEstimator
-from fluxshard_core.offload.dispatcher import Decision, Dispatcher
-from fluxshard_core.offload.latency_model import LatencyModel, Workload
 from fluxshard_core.offload.messages import InferenceResult
-from fluxshard_core.offload.side_cost import LearnedCost, ProfiledCost
 from fluxshard_core.offload.transport import LinkError, Transport
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.profile import ReuseProfile
@@ -30,8 +27,9 @@ from fluxshard_core.session.config import BackgroundWork, FrameResult, SessionCo
 from fluxshard_core.session.endpoint import Proposal
 from fluxshard_core.session.engine import Engine
 from fluxshard_core.session.link import CloudLink
+from fluxshard_core.session.placement import Placement
 from fluxshard_core.session.robot_state import RobotState
-from fluxshard_core.session.whole_frames import SOONER_WHOLE, WholeFrames
+from fluxshard_core.session.whole_frames import SOONER_WHOLE
 from fluxshard_core.threads import compute_threads, computing
 from fluxshard_core.timing import StageTimer
 
@@ -89,12 +87,12 @@ class EdgeSession(Closing):
         with timer.stage("preprocess"):
             image, letterbox = self.detector.preprocess(frame.image)
         state = self._state_for(image)
-        self._resting = self._may_rest()
+        self._resting = self._placement.rests(self.config)
         if not self._resting:
             with timer.stage("motion"):
                 state.follow(image)
         with timer.stage("candidates"):
-            decision = self._decide(image)
+            decision = self._placement.decide(self.config, partial(self._propose, image=image))
         result = FrameResult(
             number,
             frame.stamp_ns,
@@ -128,9 +126,7 @@ class EdgeSession(Closing):
         """Forget everything learned from earlier frames; the next one starts a new epoch."""
         self._state: RobotState | None = None
         self._background: Background | None = None
-        model = self._new_model()
-        self._dispatcher = Dispatcher(model)
-        self._whole = WholeFrames(model.edge)
+        self._placement = Placement(self._link, self.config)
         if self._link is not None:
             self._link.start_anew()
 
@@ -158,77 +154,22 @@ class EdgeSession(Closing):
         profile = self._profile()
         return profile.config_for(self._state.motion) if profile else self.config.reuse
 
-    def _new_model(self) -> LatencyModel:
-        profiles = self.config.profiles
-        bandwidth = BandwidthEstimator() if self._link is None else self._link.bandwidth
-        if profiles is None:
-            return LatencyModel(LearnedCost(), LearnedCost(), bandwidth)
-        return LatencyModel(ProfiledCost(profiles.edge), ProfiledCost(profiles.cloud), bandwidth)
-
-    def _decide(self, image: UInt8) -> Decision:
-        if self.config.path == "auto" and self._link is not None:
-            decision = self._dispatch(image)
-            if decision.path == "edge" and self._link.available:
-                matters = self.config.background.probe and self._dispatcher.link_decides
-                self._link.watch(matters=matters)
-            return decision
-        side: Side = "cloud" if self.config.path == "cloud" else "edge"
-        return Decision(side, None, None, "configured")
-
-    def _dispatch(self, image: UInt8) -> Decision:
-        """Choose the sooner side; look at the one that rests only where it may matter."""
-        assert self._link is not None
-        assert self._state is not None
-        reachable = self._link.available
-        if side := self._dispatcher.side if reachable else "edge":
-            start = perf_counter()
-            same = self._propose(side, image)
-            look_ms, least = (perf_counter() - start) * 1e3, self._workload(same, same)
-            if not reachable:
-                return self._dispatcher.decide(monotonic(), least, reachable=False)
-            if stays := self._dispatcher.stay(monotonic(), least, look_ms):
-                return stays
-        edge = self._propose("edge", image)
-        cloud = self._propose("cloud", image)
-        return self._dispatcher.decide(monotonic(), self._workload(edge, cloud))
-
     def _propose(self, side: Side, image: UInt8) -> Proposal:
         """Return what ``image`` asks of one side."""
         assert self._state is not None
-        whole = side == "cloud" and self.config.cloud_compute == "whole"
-        return self._state.propose(side, image, self._reuse, whole=whole)
-
-    def _workload(self, edge: Proposal, cloud: Proposal) -> Workload:
-        """Return what these proposals would ask of either side."""
-        assert self._link is not None
-        blocks = int(np.count_nonzero(cloud.pixels))
-        return Workload(
-            edge.critical_ratio,
-            cloud.critical_ratio,
-            self._link.expected_bytes(blocks, self.config),
-            edge_dense=edge.critical_ratio >= 1
-            or (self.config.whole_if_sooner and self._whole.sooner(edge.critical_ratio)),
-            cloud_dense=cloud.critical_ratio >= 1,
-            cloud_whole=self.config.cloud_compute == "whole",
-        )
+        extent = partial(self._placement.extent, self.config) if side == "cloud" else None
+        return self._state.propose(side, image, self._reuse, extent)
 
     def _learn(self, number: int, found: Detections, letterbox: Letterbox) -> None:
         """Take in what was found in frame ``number``, weak results too."""
         assert self._state is not None
         self._state.learn(found, letterbox)
 
-    def _may_rest(self) -> bool:
-        """Whether the frame will be computed whole here, so that nothing need be followed."""
-        here = self._link is None or self.config.path == "edge"
-        return here and self.config.whole_if_sooner and self._whole.rests
-
     def _edge_proposal(self, state: RobotState, image: UInt8) -> Proposal:
         """Return what to compute here: the critical blocks, or all where that is sooner."""
         if not self._resting:
             proposal = self._propose("edge", image)
-            ratio = proposal.schedule.compute_ratio
-            may = self.config.whole_if_sooner and not proposal.dense_reason
-            if not (may and self._whole.choose(ratio)):
+            if not self._placement.whole_here(self.config, proposal):
                 return proposal
         return state.endpoint("edge").whole(image, SOONER_WHOLE)
 
@@ -260,9 +201,7 @@ class EdgeSession(Closing):
                 offsets=run.offsets,
             )
         realised_ms = (perf_counter() - start) * 1e3
-        whole = bool(run.dense_reason)
-        self._dispatcher.record("edge", realised_ms, ratio=run.compute_ratio, dense=whole)
-        self._whole.took(whole, realised_ms)
+        self._placement.edge_took(run, realised_ms)
         return replace(
             result,
             path="edge",
@@ -294,16 +233,7 @@ class EdgeSession(Closing):
             return replace(result, fallback_reason=str(error), resyncs=self._link.resyncs)
         self._state.settle("cloud", proposal, exchange.seen, image)
         realised_ms = (perf_counter() - start) * 1e3
-        self._dispatcher.record(
-            "cloud",
-            realised_ms,
-            now_s=monotonic(),
-            compute_ms=exchange.compute_ms,
-            link_ms=exchange.link_ms,
-            tx_bytes=exchange.tx_bytes,
-            ratio=exchange.answer.compute_ratio,
-            dense=exchange.answer.dense,
-        )
+        self._placement.cloud_took(exchange, realised_ms)
         answer: InferenceResult = exchange.answer
         return replace(
             result,

@@ -7,12 +7,14 @@ knows: its pixels are the proxy, its scheduler draws up what the cloud's executo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
 from fluxshard_core.motion.accumulation import MotionAccumulator
 from fluxshard_core.motion.field import BLOCK_SIZE, MotionField
+from fluxshard_core.reuse.classifier import too_fast
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.criterion import PixelReference, composed
 from fluxshard_core.reuse.policy import critical_blocks
@@ -26,7 +28,16 @@ Float32 = npt.NDArray[np.float32]
 
 FIRST_FRAME = "first frame"
 REUSE_OFF = "reuse is off"
-COMPUTES_WHOLE = "computes every frame whole"
+COMPUTES_WHOLE = "computed whole in the cloud"
+TOO_FAST = "too fast for an object whose class is in doubt"
+
+
+class Extent(Enum):
+    """What of a frame is computed, and from which pixels."""
+
+    CRITICAL = "critical blocks"
+    WHOLE = "everything, from the new pixels of critical blocks"
+    STREAM = "everything, from new pixels everywhere"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +48,10 @@ class Proposal:
     key; ``schedule`` what the executor makes of them; ``reference`` its pixels, moved, of which the
     frame replaces the blocks ``pixels`` ``(rows, cols)`` bool: one computed whole may be seen in
     part. ``critical_ratio`` is the compute ratio that ``blocks`` ask for, even if everything is
-    computed. ``first``: the endpoint holds nothing yet; ``cut``: the frame shows another scene than
-    the one before it, which the endpoint ran. ``ease`` ``(rows, cols)`` float32 in
-    [-1, 1]: how little care the pixels of each block need; None, all of it.
+    computed, 1 where the frame is too fast to do with those. ``first``: the endpoint holds nothing
+    yet; ``cut``: the frame shows another scene than the one before it, which the endpoint ran.
+    ``ease`` ``(rows, cols)`` float32 in [-1, 2]: how little care the pixels of each block need;
+    None, all of it.
     """
 
     motion: MotionField
@@ -56,6 +68,11 @@ class Proposal:
     def dense_reason(self) -> str:
         """Why the whole frame is computed; empty where it is not."""
         return self.schedule.dense_reason
+
+    @property
+    def important(self) -> Bool:
+        """The blocks ``(rows, cols)`` asked for at the finest level, whatever is computed."""
+        return self.blocks[min(self.blocks)]
 
     @property
     def critical(self) -> Bool:
@@ -129,30 +146,33 @@ class Endpoint:
         image: UInt8,
         salience: SalientBlocks,
         config: ReuseConfig | None,
-        *,
-        whole: bool = False,
     ) -> Proposal:
-        """Return what ``image`` ``(H, W, 3)`` uint8 makes critical; all, without ``config``.
-
-        ``whole``: only the pixels of critical blocks are taken, but everything is computed.
-        """
+        """Return what ``image`` ``(H, W, 3)`` uint8 makes critical; all, without ``config``."""
         if self._reference is None:
             return self.start(image)
         if config is None:
             return self.whole(image, REUSE_OFF)
         view = self.view()
         assert view is not None
-        if whole:  # only pixels are left to choose, and reused features turn a class, not pixels
-            salience = replace(salience, contest=0.0)
-        critical = critical_blocks(
+        blocks = critical_blocks(
             image, view.reference, view.lost, view.moved, self.keys, salience, config
         )
-        blocks = critical.levels
-        proposal = replace(self.proposal(view, blocks), cut=critical.cut and self._frames == 1)
-        if not whole:
+        everything = all(level.all() for level in blocks.values())
+        proposal = replace(self.proposal(view, blocks), cut=everything and self._frames == 1)
+        if not too_fast(salience, config):
             return proposal
-        schedule = self._scheduler.dense(COMPUTES_WHOLE)
-        return replace(proposal, schedule=schedule, pixels=blocks[min(blocks)])
+        whole = self.extended(proposal, Extent.STREAM, TOO_FAST)
+        return replace(whole, critical_ratio=whole.schedule.compute_ratio)
+
+    def extended(
+        self, proposal: Proposal, extent: Extent, reason: str = COMPUTES_WHOLE
+    ) -> Proposal:
+        """Return ``proposal`` with so much computed, for that ``reason``."""
+        if extent is Extent.CRITICAL or proposal.important.all():
+            return proposal
+        stream = extent is Extent.STREAM
+        pixels = np.ones_like(proposal.important) if stream else proposal.important
+        return replace(proposal, schedule=self._scheduler.dense(reason), pixels=pixels)
 
     @property
     def empty(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from fluxshard_core.reuse.contested import Contests, coding_ease
 from fluxshard_core.reuse.profile import MotionIntensity
 from fluxshard_core.reuse.salience import Salience, SalientBlocks
 from fluxshard_core.session.config import SessionConfig, Side
-from fluxshard_core.session.endpoint import Endpoint, Proposal
+from fluxshard_core.session.endpoint import Endpoint, Extent, Proposal
 from fluxshard_core.session.engine import Engine
 from fluxshard_core.session.findings import boxes_in_input
 from fluxshard_core.sparse.executor import Executor
@@ -70,17 +71,23 @@ class RobotState:
         return self._intensity.value
 
     def propose(
-        self, side: Side, image: UInt8, config: ReuseConfig | None, *, whole: bool = False
+        self,
+        side: Side,
+        image: UInt8,
+        config: ReuseConfig | None,
+        extent: Callable[[Proposal], Extent] | None = None,
     ) -> Proposal:
-        """Return what the frame just followed makes critical on one side, which computes it
-        ``whole`` or only what is critical."""
+        """Return what the frame just followed makes critical on one side, extended to what
+        ``extent``, asked once a frame, says of it."""
         if self._salient is None:
             self._salience.config = config or self._salience.config
             rows, cols = self.size[0] // BLOCK_SIZE, self.size[1] // BLOCK_SIZE
             contest = self._contests.highest(self._salience.config.large)
             self._salient = replace(self._salience.blocks(rows, cols), contest=contest)
         if side not in self._proposals:
-            proposal = self.endpoint(side).propose(image, self._salient, config, whole=whole)
+            proposal = self.endpoint(side).propose(image, self._salient, config)
+            if extent is not None:
+                proposal = self.endpoint(side).extended(proposal, extent(proposal))
             if side == "cloud":
                 proposal = replace(proposal, ease=self.coding_ease(proposal))
             self._proposals[side] = proposal
@@ -94,13 +101,14 @@ class RobotState:
         return self._salient.confidence
 
     def coding_ease(self, proposal: Proposal) -> Float32 | None:
-        """Return how little care each block ``(rows, cols)`` needs when it is sent, in [-1, 1].
+        """Return how little care each block ``(rows, cols)`` needs when it is sent, in [-1, 2].
 
-        None, all of it, where the frame is sent whole: all later frames build on that.
+        None, all of it, where every block is critical: all later frames build on that.
         """
-        if proposal.pixels.all() or self._salient is None:
+        important = proposal.important
+        if important.all() or self._salient is None:
             return None
-        return coding_ease(self._salient, self._contests.ease(*proposal.pixels.shape))
+        return coding_ease(self._salient, self._contests.ease(*important.shape), important)
 
     def endpoint(self, side: Side) -> Endpoint:
         """Return what one side holds."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-import numpy as np
 import torch
 
 from fluxshard_core.errors import InputError
-from fluxshard_core.motion.field import BLOCK_SIZE, MotionField, block_grid
+from fluxshard_core.motion.field import MotionField
 from fluxshard_core.reuse.remap import FeatureRemap, Int16, Level
 from fluxshard_core.sparse.active import Blocks, Bool
 from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.filtered_pass import FilteredPass
+from fluxshard_core.sparse.frame_run import FrameRun
+from fluxshard_core.sparse.intake import Intake, Mode
 from fluxshard_core.sparse.network import Network
 from fluxshard_core.sparse.operators import Backend
 from fluxshard_core.sparse.pixels import as_numbers
@@ -28,8 +28,6 @@ from fluxshard_core.sparse.schedule import (
 )
 from fluxshard_core.sparse.spread import RfapRule, Spread, accumulated_fields
 from fluxshard_core.sparse.stepping import inferring
-
-Mode = Literal["exact", "bounded", "block"]
 
 FAILED = "the previous frame failed"
 
@@ -59,38 +57,6 @@ class ExecutorOptions:
     rfap: RfapRule = "per_layer"
 
 
-@dataclass(frozen=True, eq=False)
-class FrameRun:
-    """What one frame produced.
-
-    ``outputs``: one ``(1, C, H, W)`` tensor (channels-last in memory) per output of the plan, or
-    whatever shape an island gave, owned by the caller. ``offsets``: per output the quarter pixels
-    ``(2, H, W)`` int16 ``(dy, dx)`` that the content of each cell still has to move, None where
-    all is in its place. ``executed``: multiply-accumulates really
-    done, tile rounding, batch padding and dense islands included. ``recomputed``: per level the
-    cells ``(H, W)`` computed in every map. ``dense_reason``: why the whole frame was computed, or
-    empty.
-    """
-
-    outputs: tuple[torch.Tensor, ...]
-    offsets: tuple[Int16 | None, ...]
-    executed: int
-    dense: int
-    recomputed: Mapping[Level, Bool]
-    dense_reason: str = ""
-
-    @property
-    def compute_ratio(self) -> float:
-        """Executed over dense multiply-accumulates."""
-        return self.executed / max(1, self.dense)
-
-    @property
-    def reuse_ratio(self) -> float:
-        """Share of the input's area whose finest features were reused."""
-        finest = min(self.recomputed)
-        return 1.0 - float(self.recomputed[finest].mean())
-
-
 class Executor:
     """One endpoint's network and its caches, for one input size.
 
@@ -108,16 +74,13 @@ class Executor:
     ) -> None:
         self.options = options or ExecutorOptions()
         self.plan = plan
-        if len(plan.inputs) != 1:
-            raise InputError(f"a frame feeds one input; the plan has {len(plan.inputs)}")
+        self._intake = Intake(plan, self.options.mode)
         filtered = self.options.mode != "block"
         binding = binding or Binding(plan, backend, self.options.tile_sizes)
         wanted = plan, backend, dict(self.options.tile_sizes)
         if (binding.plan, binding.backend, binding.tile_sizes) != wanted:
             raise InputError("the binding is of another plan or backend, or has other tile sizes")
         self.network = Network(binding, filtered=filtered)
-        spec = plan.tensors[plan.inputs[0]]
-        self._frame_shape = (1, spec.channels, spec.height, spec.width)
         self.scheduler = BlockScheduler(
             plan,
             self.options.tile_sizes,
@@ -126,9 +89,6 @@ class Executor:
             carry_residual=self.options.carry_residual,
         )
         self._remap = FeatureRemap(self.network.cached_levels if filtered else ())
-        self._computed_strides = {
-            plan.tensors[name].stride for node in plan.nodes for name in node.outputs
-        } - {0}
         self._dense_cost = plan.total_multiply_accumulates
         self._thresholds = self._resolve_thresholds()
         compact = self.options.rfap == "compact"
@@ -138,7 +98,7 @@ class Executor:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the frames it takes."""
-        return self._frame_shape[2], self._frame_shape[3]
+        return self._intake.size
 
     @property
     def cache_bytes(self) -> int:
@@ -170,9 +130,9 @@ class Executor:
         """
         if blocks is not None:
             return self.execute(frame, self.schedule(motion, blocks))
-        self._check_frame(frame)
-        self._check_request(motion, blocks)
-        moved = motion or MotionField.zero(*self._frame_shape[2:])
+        self._intake.check_frame(frame)
+        self._intake.check_request(motion, blocks)
+        moved = motion or MotionField.zero(*self.size)
         numbers = as_numbers(frame)
         return self._guarded(numbers, lambda: self._run_filtered(numbers, moved))
 
@@ -181,13 +141,13 @@ class Executor:
 
         :raises InputError: as :meth:`run`.
         """
-        self._check_request(motion, blocks)
-        return self.scheduler.next(motion or MotionField.zero(*self._frame_shape[2:]), blocks)
+        self._intake.check_request(motion, blocks)
+        return self.scheduler.next(motion or MotionField.zero(*self.size), blocks)
 
     @torch.inference_mode()
     def execute(self, frame: torch.Tensor, schedule: Schedule) -> FrameRun:
         """As :meth:`run` in block mode, for a schedule that ``scheduler`` drew up."""
-        self._check_frame(frame)
+        self._intake.check_frame(frame)
         return self._guarded(frame, lambda: self._run_blocks(frame, schedule))
 
     def runs_whole(self, schedule: Schedule) -> bool:
@@ -200,7 +160,7 @@ class Executor:
         For a pass over several executors, which ``finish`` each of them: until then the features
         are in between two frames. ``schedule`` must not be one of a whole frame.
         """
-        self._check_frame(frame)
+        self._intake.check_frame(frame)
         if self.runs_whole(schedule):
             raise InputError("a frame that is computed whole has no tiles to share a pass over")
         self._pending = FAILED
@@ -219,7 +179,7 @@ class Executor:
         Closed before its end it counts for nothing: where ``schedule`` moves nothing the caches
         remain those of the last frame, some of them fresher, else the next frame is run whole.
         """
-        self._check_frame(frame)
+        self._intake.check_frame(frame)
         reason = self._pending or schedule.dense_reason
         if reason or not schedule.still:
             self._pending = self._pending or FAILED
@@ -300,41 +260,3 @@ class Executor:
             return self.network.cache.whole(name, own=True).unsqueeze(0).permute(0, 3, 1, 2)
         value = self.network.vectors[name].clone()
         return value.permute(0, 3, 1, 2) if value.ndim == 4 else value
-
-    def _check_frame(self, frame: torch.Tensor) -> None:
-        if tuple(frame.shape) != self._frame_shape:
-            raise InputError(
-                f"frame has shape {tuple(frame.shape)}; this executor was built for "
-                f"{self._frame_shape}, another size needs another plan"
-            )
-        if not frame.is_floating_point():
-            return
-        # One pass over the pixels; only a sum that overflowed or met such a value looks closer.
-        if not bool(frame.sum().isfinite()) and not bool(frame.isfinite().all()):
-            raise InputError("frame contains NaN or infinity")
-
-    def _check_request(self, motion: MotionField | None, blocks: Blocks | None) -> None:
-        if motion is not None:
-            grid = block_grid(*self._frame_shape[2:], motion.block_size)
-            if motion.valid.shape != grid:
-                raise InputError(
-                    f"motion field is {motion.valid.shape} blocks; the frame has {grid}"
-                )
-        self._check_blocks(blocks)
-
-    def _check_blocks(self, blocks: Blocks | None) -> None:
-        if (blocks is None) == (self.options.mode == "block"):
-            need = "needs" if blocks is None else "decides itself and takes no"
-            raise InputError(f"{self.options.mode} mode {need} block set")
-        if blocks is None:
-            return
-        grid = block_grid(*self._frame_shape[2:], BLOCK_SIZE)
-        sets = blocks if isinstance(blocks, Mapping) else dict.fromkeys((0,), blocks)
-        for stride, wanted in sets.items():
-            if wanted.shape != grid or wanted.dtype != np.bool_:
-                raise InputError(
-                    f"block set of level {stride} is {wanted.dtype} {wanted.shape}; "
-                    f"expected bool {grid}"
-                )
-        if isinstance(blocks, Mapping) and (missing := self._computed_strides - blocks.keys()):
-            raise InputError(f"no block set for the levels {sorted(missing)}")

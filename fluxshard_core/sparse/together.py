@@ -9,7 +9,8 @@ import torch
 
 from fluxshard_core.errors import InputError
 from fluxshard_core.sparse.binding import Binding
-from fluxshard_core.sparse.executor import Executor, FrameRun
+from fluxshard_core.sparse.executor import Executor
+from fluxshard_core.sparse.frame_run import FrameRun
 from fluxshard_core.sparse.schedule import Schedule
 
 

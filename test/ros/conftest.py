@@ -51,6 +51,10 @@ class Observer(Node):
         self.create_subscription(kind, topic, messages.append, profile)
         return messages
 
+    def spin_too(self, node: Node) -> None:
+        """Spin another node of this process beside this one."""
+        self._executor.add_node(node)
+
     def spin_until(self, reached: Callable[[], Any], timeout_s: float = 60.0) -> None:
         """Spin until ``reached`` is true, or fail the test."""
         deadline = monotonic() + timeout_s

@@ -33,6 +33,7 @@ _CONFIGS = {
     "fluxshard_background": replace(
         _REUSE, path="auto", codec=AUTO_CODEC, background=BackgroundConfig(edge=True, cloud=True)
     ),
+    "fluxshard_critical": replace(_REUSE, path="auto", codec=AUTO_CODEC, cloud_compute="critical"),
     "fluxshard_whole": replace(_REUSE, path="cloud", codec=AUTO_CODEC, cloud_compute="whole"),
     "fluxshard_edge": replace(_REUSE, path="edge"),
     "fluxshard_cloud": replace(_REUSE, path="cloud", codec=AUTO_CODEC),

@@ -19,6 +19,7 @@ SPECIFICATIONS = (
     "coach:0.9",
     "deltacnn:0.02:0.1",
     "fluxshard:h264:22:0.05:0.02",
+    "fluxshard_critical:h264:22",
     "fluxshard_whole:raw",
     "bounded:0.05:0.2",
     "motion_deltacnn",

@@ -13,6 +13,7 @@ from fluxshard_core.reuse.contested import (
     AROUND_EASE,
     DECAY,
     MOST_CARE,
+    REST_EASE,
     UNSEEN_DECAY,
     Contests,
     coding_ease,
@@ -139,10 +140,13 @@ def test_beside_an_object_less_care_is_taken_but_no_less_than_there_already() ->
     assert ease[4, 16] == 1
 
 
-def test_where_no_object_is_due_nothing_needs_care() -> None:
+def test_where_no_object_is_due_nothing_needs_care_and_less_where_nothing_is_critical() -> None:
     salience = Salience(ReuseConfig(min_margin=16, max_margin=16))
     salience.update(np.array([BOX], np.float32), np.array([0.5], np.float32))
     salient = salience.blocks(ROWS, COLS)
-    ease = coding_ease(salient, np.full((ROWS, COLS), 0.25, np.float32))
+    critical = np.ones((ROWS, COLS), dtype=np.bool_)
+    critical[:, :4] = False
+    ease = coding_ease(salient, np.full((ROWS, COLS), 0.25, np.float32), critical)
     assert ease[4, 4] == 0.25
     assert ease[4, 18] == 1
+    assert (ease[:, :4] == REST_EASE).all()

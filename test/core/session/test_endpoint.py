@@ -15,7 +15,7 @@ from fluxshard_core.reuse.completion import completed
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.salience import Salience
 from fluxshard_core.session import Engine
-from fluxshard_core.session.endpoint import Endpoint, Proposal
+from fluxshard_core.session.endpoint import Endpoint, Extent, Proposal
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.schedule import BlockScheduler
 
@@ -56,12 +56,14 @@ class Robot:
         self.endpoint = Endpoint(BlockScheduler(plan), plan.strides, (HEIGHT, WIDTH))
         self.salience = Salience(self.config)
 
-    def propose(self, image: np.ndarray, motion: MotionField, *, whole: bool = False) -> Proposal:
+    def propose(
+        self, image: np.ndarray, motion: MotionField, extent: Extent = Extent.CRITICAL
+    ) -> Proposal:
         motion = completed(motion)
         self.salience.follow(motion)
         self.endpoint.absorb(motion)
         salient = self.salience.blocks(HEIGHT // 16, WIDTH // 16)
-        return self.endpoint.propose(image, salient, self.config, whole=whole)
+        return self.endpoint.extended(self.endpoint.propose(image, salient, self.config), extent)
 
     def step(
         self, image: np.ndarray, motion: MotionField, found: Found = NOBODY
@@ -140,24 +142,24 @@ def test_a_cut_makes_everything_critical(started: Any) -> None:
     assert all(wanted.all() for wanted in blocks.values())
 
 
-def test_a_frame_too_fast_for_contested_objects_is_whole_and_no_cut(started: Any) -> None:
-    """Where everything is computed anyway only what changed is sent."""
-    robot = started()
-    motion = pan(32)
-    robot.salience.follow(motion)
-    robot.endpoint.absorb(motion)
-    salient = replace(robot.salience.blocks(HEIGHT // 16, WIDTH // 16), contest=1.0)
-    fast = replace(SIMPLE, whole_motion=32.0)
-    slow = replace(SIMPLE, whole_motion=33.0)
-    whole, usual, parted = (
-        robot.endpoint.propose(view(32), salient, config, whole=computes)
-        for config, computes in ((fast, False), (slow, False), (fast, True))
-    )
-    assert all(blocks.all() for blocks in whole.levels.values())
-    assert whole.pixels.all()
-    assert np.flatnonzero(usual.pixels.any(axis=0)).tolist() == [0, 1]
-    np.testing.assert_array_equal(parted.pixels, usual.pixels)
-    assert not whole.cut
+@pytest.mark.parametrize(("contest", "fast"), [(0.3, True), (0.29, False)])
+def test_a_frame_too_fast_for_contested_objects_is_whole_and_no_cut(
+    started: Any, contest: float, fast: bool
+) -> None:
+    robot = started(config=replace(SIMPLE, whole_motion=32.0, contested=0.3))
+    robot.salience.follow(pan(32))
+    robot.endpoint.absorb(pan(32))
+    salient = replace(robot.salience.blocks(HEIGHT // 16, WIDTH // 16), contest=contest)
+    proposal = robot.endpoint.propose(view(32), salient, robot.config)
+    assert (proposal.dense_reason != "") == fast
+    assert all(blocks.all() for blocks in proposal.levels.values()) == fast
+    assert proposal.pixels.all() == fast
+    assert (proposal.critical_ratio == 1) == fast
+    assert np.flatnonzero(proposal.important.any(axis=0)).tolist() == [0, 1]
+    assert not proposal.cut
+    robot.endpoint.settle(proposal, proposal.composed(view(32)))
+    view_now = robot.endpoint.view()
+    assert (view_now.reference.age == 0).all() == fast
 
 
 def test_blocks_without_a_vector_that_match_all_the_same_are_reused(started: Any) -> None:
@@ -209,6 +211,23 @@ def test_without_reuse_every_frame_is_whole(plan: Plan) -> None:
         assert proposal.critical.all()
 
 
+def test_a_stream_brings_all_pixels_and_still_says_which_are_important(plan: Plan) -> None:
+    streamed, usual = Robot(plan), Robot(plan)
+    for frame in range(4):
+        image = view(4 * frame)
+        motion = pan(4) if frame else MotionField.invalid(HEIGHT, WIDTH)
+        stream = streamed.propose(image, motion, Extent.STREAM)
+        critical = usual.propose(image, motion)
+        assert stream.pixels.all()
+        assert stream.whole.all(), "nothing of it need be moved"
+        np.testing.assert_array_equal(stream.important, critical.critical)
+        assert stream.composed(image) is image
+        for robot, proposal in ((streamed, stream), (usual, critical)):
+            robot.endpoint.settle(proposal, proposal.composed(image))
+        assert not streamed.endpoint.view().reference.age.any()
+    assert not stream.important.all()
+
+
 def test_a_frame_computed_whole_takes_no_more_pixels_and_goes_on_counting_their_age(
     plan: Plan,
 ) -> None:
@@ -218,7 +237,7 @@ def test_a_frame_computed_whole_takes_no_more_pixels_and_goes_on_counting_their_
     for frame in range(14):
         image = view(4 * frame)
         motion = pan(4) if frame else MotionField.invalid(HEIGHT, WIDTH)
-        whole, critical = parted.propose(image, motion, whole=True), usual.propose(image, motion)
+        whole, critical = parted.propose(image, motion, Extent.WHOLE), usual.propose(image, motion)
         assert whole.schedule.compute_ratio == 1
         assert all(blocks.all() for blocks in whole.levels.values())
         np.testing.assert_array_equal(whole.pixels, critical.critical)

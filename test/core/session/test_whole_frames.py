@@ -59,6 +59,27 @@ def test_tiles_that_become_cheaper_are_found_out() -> None:
     assert tiled > 0.5
 
 
+@pytest.mark.parametrize(
+    ("whole_ms", "worth_ms", "expected"),
+    [(8.0, 10.0, 1.0), (14.0, 10.0, 0.9), (30.0, 10.0, 0.0), (8.0, 0.0, 0.0)],
+)
+def test_whole_frames_are_worth_something(
+    whole_ms: float, worth_ms: float, expected: float
+) -> None:
+    """Tiles take 5 ms; nothing is tried where whole frames are worth all they take."""
+    chooser = WholeFrames(LearnedCost(), worth_ms)
+    ways = []
+    for number in range(600):
+        whole = number == 0 or chooser.choose(0.3)
+        ways.append(whole)
+        chooser.cost.took(1.0 if whole else 0.3, whole, whole_ms if whole else 5.0)
+        chooser.took(whole, whole_ms if whole else 5.0)
+    assert not any(ways[1:4]), "nothing is known of whole frames yet"
+    share = float(np.mean(ways[5:]))
+    assert share >= expected
+    assert share <= (1.0 if expected else 0.1)
+
+
 def test_a_frame_before_a_trial_is_awake() -> None:
     chooser = WholeFrames(LearnedCost())
     rested = []

@@ -23,7 +23,9 @@ from fluxshard_core.models.network import network_input
 from fluxshard_core.motion.field import MotionField, block_grid
 from fluxshard_core.reuse.rfap import ReceptiveFieldCheck
 from fluxshard_core.sparse.capture import capture
-from fluxshard_core.sparse.executor import Executor, ExecutorOptions, FrameRun, Mode
+from fluxshard_core.sparse.executor import Executor, ExecutorOptions
+from fluxshard_core.sparse.frame_run import FrameRun
+from fluxshard_core.sparse.intake import Mode
 from fluxshard_core.sparse.operators import Backend
 from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan

@@ -12,7 +12,8 @@ import torch
 from fluxshard_core.errors import InputError
 from fluxshard_core.motion.field import MotionField, block_grid
 from fluxshard_core.sparse.active import requested_tiles
-from fluxshard_core.sparse.executor import Executor, ExecutorOptions, FrameRun
+from fluxshard_core.sparse.executor import Executor, ExecutorOptions
+from fluxshard_core.sparse.frame_run import FrameRun
 from fluxshard_core.sparse.ops.backend import CpuBackend
 from fluxshard_core.sparse.plan import Plan
 

@@ -15,7 +15,8 @@ from fluxshard_core.models.detector import Detector
 from fluxshard_core.motion.field import MotionField, block_grid
 from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.capture import capture
-from fluxshard_core.sparse.executor import Executor, ExecutorOptions, FrameRun
+from fluxshard_core.sparse.executor import Executor, ExecutorOptions
+from fluxshard_core.sparse.frame_run import FrameRun
 from fluxshard_core.sparse.plan import Plan
 from fluxshard_core.sparse.together import Job, run_together
 
