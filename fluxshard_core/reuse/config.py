@@ -96,7 +96,7 @@ class ReuseConfig:
     shape_reach: float = 2.0
     fast: float = 8.0
     whole_motion: float = 24.0
-    contested: float = 0.3
+    contested: float = 0.5
     max_age: int = 240
     cut_share: float = 0.6
 
