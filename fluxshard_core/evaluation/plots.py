@@ -25,10 +25,11 @@ _COLOURS = (
     "#444444",
     "#A6761D",
     "#6B8E23",
+    "#8B0000",
 )
 _LINES = ("-", "--", ":", "-.")
 _CURVE = 4  # methods that differ in arguments only, from which they are drawn as a curve
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h", "p")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h", "p", "<")
 
 
 def save_plots(report: Report, directory: Path) -> list[Path]:
