@@ -13,13 +13,14 @@ from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.session import SessionConfig
 from fluxshard_core.sparse.executor import ExecutorOptions
 
-_NEVER = 1_000_000  # frames
+_NEVER = 1_000_000  # frames, or pixels a frame
 
 FULL = ReuseConfig()
 WITHOUT_SALIENCE = replace(FULL, salience_threshold=1.0, background_threshold=FULL.fine_ease)
 WITHOUT_REFRESH = replace(FULL, max_age=_NEVER)
 WITHOUT_AGREEMENT = replace(FULL, agreement=0.0)
 WITHOUT_HEAD_REACH = replace(FULL, head_reach=0)
+WITHOUT_SPEED = replace(FULL, fast=_NEVER, whole_motion=_NEVER)
 
 
 def _block(reuse: ReuseConfig = FULL, **session: object) -> Callable[[MethodContext], Method]:
@@ -33,6 +34,7 @@ ABLATIONS: dict[str, Callable[[MethodContext], Method]] = {
     "no_refresh": _block(WITHOUT_REFRESH),
     "no_agreement": _block(WITHOUT_AGREEMENT),
     "no_head_reach": _block(WITHOUT_HEAD_REACH),
+    "no_speed": _block(WITHOUT_SPEED),
     "no_remap": _block(motion="none"),
     "no_residual": _block(executor=ExecutorOptions(carry_residual=False)),
     "bounded": Bounded,

@@ -72,6 +72,12 @@ def classify(
     return levels
 
 
+def too_fast(salience: SalientBlocks, config: ReuseConfig) -> bool:
+    """Return whether the frame is to be computed whole, whatever is critical: the scene moves too
+    fast for an object whose class hangs in the balance."""
+    return salience.motion >= config.whole_motion and salience.contest >= config.contested
+
+
 def _threshold(stride: int, ease: Float32, config: ReuseConfig) -> Float32:
     """Difference above which a block on an object is recomputed."""
     if stride <= config.fine_stride:

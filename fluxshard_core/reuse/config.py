@@ -47,7 +47,14 @@ class ReuseConfig:
     there before. ``shape_confidence``: that of the objects whose shapes are kept up to date,
     after ``shape_interval`` changes, or at the next one where the object's boxes have strayed from
     where the motion put them by ``shape_slip`` (1 - IoU, added up) since: what only shifts keeps
-    its shape.
+    its shape. Where it or the scene moves (the median of the vectors) by ``fast`` pixels a frame or
+    more, limbs and boxes are not where the motion put them: there a shape is kept up to date at
+    every change, and ``shape_reach`` times the larger motion, whole blocks, beyond the object.
+
+    ``whole_motion``: pixels a frame that the scene moves from which a frame is computed whole while
+    the class of an object of at least ``large`` pixels is ``contested`` that much or more
+    (:class:`~fluxshard_core.reuse.contested.Contests`, in [0, 1]): moved features then tell least
+    and turn it soonest.
 
     ``max_age``: frames after which a block is recomputed even if nothing changed there, to half as
     many more (:func:`~fluxshard_core.reuse.classifier.due_ages`).
@@ -86,6 +93,10 @@ class ReuseConfig:
     shape_confidence: float = 0.25
     shape_interval: int = 5
     shape_slip: float = 0.1
+    shape_reach: float = 2.0
+    fast: float = 8.0
+    whole_motion: float = 24.0
+    contested: float = 0.5
     max_age: int = 240
     cut_share: float = 0.6
 

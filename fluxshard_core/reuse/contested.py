@@ -79,6 +79,13 @@ class Contests:
         most = np.argsort(-doubt, kind="stable")[:MAX_UNSEEN].astype(np.int32)
         return most[doubt[most] > FORGOTTEN]
 
+    def highest(self, extent: float) -> float:
+        """Return how contested, in [0, 1], the most contested class is of an object of at least
+        ``extent`` pixels (root of its box's area); 0 if there is none."""
+        sides = np.maximum(self._boxes[:, 2:] - self._boxes[:, :2], 1)
+        large = np.sqrt(sides.prod(axis=1)) >= extent
+        return float(self._contest[large].max(initial=0.0))
+
     def ease(self, rows: int, cols: int) -> Float32:
         """Return how little care each block needs, ``(rows, cols)`` float32 in [-0.75, 1].
 

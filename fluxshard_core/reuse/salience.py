@@ -26,7 +26,8 @@ class SalientRegion:
     those that its ``shape`` may reach: in a fast scene limbs are not where the motion put them.
 
     ``extent`` is the root of its box's area in pixels, ``trust`` as in :class:`SalientObject`;
-    ``slipped``: it no longer has the shape that it had.
+    ``slipped``: it no longer has the shape that it had, or it or the scene moves too fast
+    to tell.
     """
 
     near: Bool
@@ -44,12 +45,16 @@ class SalientBlocks:
     ``confidence`` is the highest of the objects near it that are due, 0 if none; ``size`` the
     shorter side in pixels of the smallest of them, infinite if none; ``ease`` in [0, 1] how little
     care the one needing most of it asks for, 1 if none. ``regions`` are those objects one by one.
+    ``motion`` is how far the scene moved since the frame before, in pixels, ``contest`` in [0, 1]
+    how near the class of a large object is to turning.
     """
 
     confidence: Float32
     size: Float32
     ease: Float32
     regions: tuple[SalientRegion, ...] = ()
+    motion: float = 0.0
+    contest: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +67,7 @@ class SalientObject:
     not where the motion had put it.
     ``unseen`` counts the frames since it was last found, ``stale`` those since its surroundings
     were last due. ``slip`` adds up how far (1 - IoU) it was found from where the motion had put it,
-    since its shape was last due.
+    since its shape was last due. ``pace`` is how far the motion last moved it, in pixels.
     """
 
     box: Float32
@@ -71,6 +76,7 @@ class SalientObject:
     unseen: int = 0
     stale: int = 0
     slip: float = 1.0
+    pace: float = 0.0
 
     @property
     def size(self) -> float:
@@ -111,12 +117,14 @@ class Salience:
             small = one.extent < config.large
             if small or one.trust >= config.sure or one.stale >= config.weak_interval:
                 near = around(one.box, margin(one.size, config), rows, cols)
-                reach = min(self._motion, margin(one.size, config)) // BLOCK_SIZE * BLOCK_SIZE
+                pace = max(one.pace, self._motion)
+                fast = pace >= config.fast
+                reach = config.shape_reach * pace // BLOCK_SIZE * BLOCK_SIZE if fast else 0.0
                 covered, shape = (around(one.box, by, rows, cols) for by in (0, reach))
                 confidence[near] = np.maximum(confidence[near], one.trust)
                 size[near] = np.minimum(size[near], one.size)
                 ease[near] = np.minimum(ease[near], _ease(one, config))
-                slipped = one.slip > config.shape_slip
+                slipped = fast or one.slip > config.shape_slip
                 region = SalientRegion(
                     near=marked(near, rows, cols),
                     covered=marked(covered, rows, cols),
@@ -129,7 +137,7 @@ class Salience:
                 one = replace(one, stale=0, slip=0.0 if slipped else one.slip)
             objects.append(one)
         self.objects = tuple(objects)
-        return SalientBlocks(confidence, size, ease, tuple(regions))
+        return SalientBlocks(confidence, size, ease, tuple(regions), self._motion)
 
     def update(self, boxes: Float32, scores: Float32) -> None:
         """Take a frame's results; what they do not explain is kept for ``persistence`` frames.
@@ -208,7 +216,8 @@ def marked(area: Area, rows: int, cols: int) -> Bool:
 
 def _moved(one: SalientObject, motion: MotionField) -> SalientObject:
     step = median_step(one.box, motion)
-    return replace(one, box=one.box + np.tile(step, 2), stale=one.stale + 1)
+    pace = float(np.hypot(*step))
+    return replace(one, box=one.box + np.tile(step, 2), stale=one.stale + 1, pace=pace)
 
 
 def median_step(box: Float32, motion: MotionField) -> Float32:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fluxshard_core.motion.accumulation import MotionAccumulator
 from fluxshard_core.motion.field import BLOCK_SIZE, MotionField
+from fluxshard_core.reuse.classifier import too_fast
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.criterion import PixelReference, composed
 from fluxshard_core.reuse.policy import critical_blocks
@@ -28,6 +29,7 @@ Float32 = npt.NDArray[np.float32]
 FIRST_FRAME = "first frame"
 REUSE_OFF = "reuse is off"
 COMPUTES_WHOLE = "computed whole in the cloud"
+TOO_FAST = "too fast for an object whose class is in doubt"
 
 
 class Extent(Enum):
@@ -46,9 +48,10 @@ class Proposal:
     key; ``schedule`` what the executor makes of them; ``reference`` its pixels, moved, of which the
     frame replaces the blocks ``pixels`` ``(rows, cols)`` bool: one computed whole may be seen in
     part. ``critical_ratio`` is the compute ratio that ``blocks`` ask for, even if everything is
-    computed. ``first``: the endpoint holds nothing yet; ``cut``: the frame shows another scene than
-    the one before it, which the endpoint ran. ``ease`` ``(rows, cols)`` float32 in
-    [-1, 2]: how little care the pixels of each block need; None, all of it.
+    computed, 1 where the frame is too fast to do with those. ``first``: the endpoint holds nothing
+    yet; ``cut``: the frame shows another scene than the one before it, which the endpoint ran.
+    ``ease`` ``(rows, cols)`` float32 in [-1, 2]: how little care the pixels of each block need;
+    None, all of it.
     """
 
     motion: MotionField
@@ -155,15 +158,21 @@ class Endpoint:
             image, view.reference, view.lost, view.moved, self.keys, salience, config
         )
         everything = all(level.all() for level in blocks.values())
-        return replace(self.proposal(view, blocks), cut=everything and self._frames == 1)
+        proposal = replace(self.proposal(view, blocks), cut=everything and self._frames == 1)
+        if not too_fast(salience, config):
+            return proposal
+        whole = self.extended(proposal, Extent.STREAM, TOO_FAST)
+        return replace(whole, critical_ratio=whole.schedule.compute_ratio)
 
-    def extended(self, proposal: Proposal, extent: Extent) -> Proposal:
-        """Return ``proposal`` with so much computed."""
+    def extended(
+        self, proposal: Proposal, extent: Extent, reason: str = COMPUTES_WHOLE
+    ) -> Proposal:
+        """Return ``proposal`` with so much computed, for that ``reason``."""
         if extent is Extent.CRITICAL or proposal.important.all():
             return proposal
         stream = extent is Extent.STREAM
         pixels = np.ones_like(proposal.important) if stream else proposal.important
-        return replace(proposal, schedule=self._scheduler.dense(COMPUTES_WHOLE), pixels=pixels)
+        return replace(proposal, schedule=self._scheduler.dense(reason), pixels=pixels)
 
     @property
     def empty(self) -> bool:

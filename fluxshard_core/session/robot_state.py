@@ -82,7 +82,8 @@ class RobotState:
         if self._salient is None:
             self._salience.config = config or self._salience.config
             rows, cols = self.size[0] // BLOCK_SIZE, self.size[1] // BLOCK_SIZE
-            self._salient = self._salience.blocks(rows, cols)
+            contest = self._contests.highest(self._salience.config.large)
+            self._salient = replace(self._salience.blocks(rows, cols), contest=contest)
         if side not in self._proposals:
             proposal = self.endpoint(side).propose(image, self._salient, config)
             if extent is not None:

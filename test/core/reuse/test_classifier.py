@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fluxshard_core.errors import InputError
-from fluxshard_core.reuse.classifier import classify, due_ages, grown
+from fluxshard_core.reuse.classifier import classify, due_ages, grown, too_fast
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.level_keys import head_key, shape_key
 from fluxshard_core.reuse.salience import SalientBlocks, SalientRegion
@@ -270,6 +270,17 @@ def test_half_a_frame_of_new_content_is_a_cut() -> None:
     assert len(scene.critical()[2]) == 48
     scene.cost[4] = 0.5
     assert len(scene.critical()[2]) == 120
+
+
+@given(motion=st.floats(0, 200), contest=st.floats(0, 1))
+@example(motion=24.0, contest=0.3)
+def test_a_frame_is_too_fast_where_fast_motion_meets_a_contested_class(
+    motion: float, contest: float
+) -> None:
+    salience = replace(Scene().salience, motion=motion, contest=contest)
+    config = replace(CONFIG, whole_motion=24.0, contested=0.3)
+    assert too_fast(salience, config) == (motion >= 24 and contest >= 0.3)
+    assert too_fast(replace(salience, motion=motion + 24, contest=1.0), config)
 
 
 @given(seed=st.integers(0, 2**32 - 1))

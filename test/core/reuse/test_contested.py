@@ -109,6 +109,15 @@ def test_a_contested_class_is_no_safer_for_being_large_and_care_has_an_end() -> 
         assert _ease(contests) == pytest.approx(ease)
 
 
+def test_the_highest_contest_is_that_of_objects_large_enough() -> None:
+    contests = Contests()
+    assert contests.highest(0) == 0
+    _see(contests, (SMALL, 0.9, DOG), (SMALL, 0.9, HORSE), (FAR, 0.9, DOG), (FAR, 0.45, HORSE))
+    assert contests.highest(25) == pytest.approx(1)
+    assert contests.highest(26) == contests.highest(100) == pytest.approx(0.5)
+    assert contests.highest(101) == 0
+
+
 def test_a_contest_moves_with_its_object() -> None:
     contests = Contests()
     _see(contests, (BOX, 0.9, DOG), (BOX, 0.9, HORSE))

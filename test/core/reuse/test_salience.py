@@ -14,6 +14,7 @@ from fluxshard_core.motion.field import MotionField
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.salience import (
     Salience,
+    SalientRegion,
     around,
     margin,
     marked,
@@ -177,19 +178,44 @@ def test_boxes_that_keep_straying_make_a_shape_slip() -> None:
     assert slipped == [True, False, True, False, False, False]
 
 
-@pytest.mark.parametrize(("motion", "reach"), [(0, 0), (15, 0), (20, 1), (34, 2), (60, 2)], ids=str)
-def test_a_shape_reaches_as_far_as_the_scene_moves_within_the_surroundings(
-    motion: int, reach: int
-) -> None:
-    salience = Salience(replace(CONFIG, min_margin=40.0, max_margin=40.0))
-    salience.update(boxes((0, 0, 48, 48)), scores(0.9))
+def of_shape(scene: float, config: ReuseConfig, own: float = 0.0) -> SalientRegion:
+    """What is asked for an object that has kept its shape while the scene moved up and the object
+    to the left by so many pixels."""
+    salience = Salience(config)
+    for _ in range(2):
+        salience.update(boxes((own, 0, own + 48, 48)), scores(0.9))
+        salience.blocks(6, 10)
     field = still()
-    field.vectors[..., 1] = -4 * motion  # quarter pixels upwards
-    field.vectors[0:3, 0:3] = 0  # where the object is
+    field.vectors[..., 1] = -4 * scene  # quarter pixels
+    field.vectors[0:3, 0:4] = -4 * own, 0
     salience.follow(field)
-    region = salience.blocks(6, 10).regions[0]
+    (region,) = salience.blocks(6, 10).regions
+    return region
+
+
+@pytest.mark.parametrize(
+    ("scene", "own", "reach"),
+    [(0, 0, 0), (7, 7, 0), (8, 0, 1), (0, 8, 1), (15, 7, 1), (7, 15, 1), (16, 9, 2), (34, 0, 4)],
+    ids=str,
+)
+def test_shapes_in_fast_motion_are_due_at_every_change_twice_as_far_around_as_that(
+    scene: int, own: int, reach: int
+) -> None:
+    region = of_shape(scene, replace(CONFIG, fast=8.0, shape_reach=2.0), own)
     assert int(region.shape[0].sum() - region.covered[0].sum()) == reach  # blocks
-    assert (region.near | ~region.shape).all()
+    assert region.slipped == (max(scene, own) >= 8)
+
+
+@given(slower=st.integers(0, 400), faster=st.integers(0, 400), reach=st.floats(0, 4))
+def test_a_faster_scene_never_asks_for_less_of_a_shape(
+    slower: int, faster: int, reach: float
+) -> None:
+    """Motion in quarter pixels."""
+    slower, faster = sorted((slower, faster))
+    config = replace(CONFIG, shape_reach=reach)
+    less, more = (of_shape(motion / 4, config) for motion in (slower, faster))
+    assert (more.shape | ~less.shape).all()
+    assert more.slipped or not less.slipped
 
 
 def test_an_object_lost_for_one_frame_stays_salient_for_as_long_as_it_persists() -> None:

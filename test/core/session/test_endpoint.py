@@ -142,6 +142,26 @@ def test_a_cut_makes_everything_critical(started: Any) -> None:
     assert all(wanted.all() for wanted in blocks.values())
 
 
+@pytest.mark.parametrize(("contest", "fast"), [(0.3, True), (0.29, False)])
+def test_a_frame_too_fast_for_contested_objects_is_whole_and_no_cut(
+    started: Any, contest: float, fast: bool
+) -> None:
+    robot = started(config=replace(SIMPLE, whole_motion=32.0, contested=0.3))
+    robot.salience.follow(pan(32))
+    robot.endpoint.absorb(pan(32))
+    salient = replace(robot.salience.blocks(HEIGHT // 16, WIDTH // 16), contest=contest)
+    proposal = robot.endpoint.propose(view(32), salient, robot.config)
+    assert (proposal.dense_reason != "") == fast
+    assert all(blocks.all() for blocks in proposal.levels.values()) == fast
+    assert proposal.pixels.all() == fast
+    assert (proposal.critical_ratio == 1) == fast
+    assert np.flatnonzero(proposal.important.any(axis=0)).tolist() == [0, 1]
+    assert not proposal.cut
+    robot.endpoint.settle(proposal, proposal.composed(view(32)))
+    view_now = robot.endpoint.view()
+    assert (view_now.reference.age == 0).all() == fast
+
+
 def test_blocks_without_a_vector_that_match_all_the_same_are_reused(started: Any) -> None:
     robot = started()
     motion = pan(16)

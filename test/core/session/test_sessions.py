@@ -142,6 +142,23 @@ def test_nothing_is_left_of_what_was_before_a_cut(engine: Engine, path: str) -> 
         assert len(one.detections) > 0
 
 
+def test_a_fast_scene_of_contested_objects_is_inferred_as_without_reuse_on_both_sides(
+    engine: Engine,
+) -> None:
+    scene = GeneratedScene(height=150, width=200, count=5, pan=7.0)
+    fast = ReuseConfig(whole_motion=4.0, large=16.0)
+    dense = EdgeSession(engine, config("edge", reuse=None))
+    here = EdgeSession(engine, config("edge", reuse=fast))
+    there = EdgeSession(engine, config("cloud", reuse=fast), InProcessTransport(engine))
+    for frame in scene:
+        expected = dense.process(frame).detections
+        for session in (here, there):
+            result = session.process(frame)
+            assert not result.fallback_reason
+            assert result.compute_ratio == 1, frame.number
+            assert same(result.detections, expected)
+
+
 def test_after_a_pause_the_cloud_is_sent_what_it_missed(engine: Engine) -> None:
     """The edge runs some frames of its own; the cloud's proxy then catches up without a resync."""
     transport = InProcessTransport(engine)
