@@ -8,8 +8,9 @@ from fluxshard_core.baselines.context import MethodContext
 from fluxshard_core.baselines.in_process import InProcessTransport
 from fluxshard_core.baselines.method import MethodResult
 from fluxshard_core.frame import Frame
+from fluxshard_core.offload.proxy import RAW
 from fluxshard_core.session import EdgeSession, SessionConfig
-from fluxshard_core.session.config import RAW, CloudCompute
+from fluxshard_core.session.config import CloudCompute
 
 
 class FluxShard:

@@ -21,6 +21,9 @@ UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
 
+RAW: Final = "raw"
+"""The only codec without loss."""
+
 H264: Final = "h264"
 
 
@@ -32,7 +35,7 @@ class ProxyEncoder:
     sent last, which the decoder still has.
     """
 
-    def __init__(self, codec: str = "raw", quality: float | None = None) -> None:
+    def __init__(self, codec: str = RAW, quality: float | None = None) -> None:
         """Prepare ``codec``; ``quality`` is its own: JPEG's and WebP's 1 to 100, H.264's QP.
 
         :raises InputError: for an unknown codec, or a quality it does not have.

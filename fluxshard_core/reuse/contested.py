@@ -82,9 +82,7 @@ class Contests:
     def highest(self, extent: float) -> float:
         """Return how contested, in [0, 1], the most contested class is of an object of at least
         ``extent`` pixels (root of its box's area); 0 if there is none."""
-        sides = np.maximum(self._boxes[:, 2:] - self._boxes[:, :2], 1)
-        large = np.sqrt(sides.prod(axis=1)) >= extent
-        return float(self._contest[large].max(initial=0.0))
+        return float(self._contest[self._extents >= extent].max(initial=0.0))
 
     def ease(self, rows: int, cols: int) -> Float32:
         """Return how little care each block needs, ``(rows, cols)`` float32 in [-0.75, 1].
@@ -100,6 +98,13 @@ class Contests:
                 ease[here] = np.minimum(ease[here], each[index] + added)
         return ease
 
+    @property
+    def _extents(self) -> Float32:
+        """Root of the area of each box ``(N,)``, in pixels."""
+        sides = np.maximum(self._boxes[:, 2:] - self._boxes[:, :2], 1)
+        extents: Float32 = np.sqrt(sides.prod(axis=1))
+        return extents
+
     def _each_ease(self) -> Float32:
         """Return the ease of each object ``(N,)``.
 
@@ -108,8 +113,7 @@ class Contests:
         larger share of it, and exact pixels of few blocks are cheap; but a contested class is lost
         at any size.
         """
-        sides = np.maximum(self._boxes[:, 2:] - self._boxes[:, :2], 1)
-        size = SIZE_EASE * np.log2(np.sqrt(sides.prod(axis=1)) / USUAL_EXTENT)
+        size = SIZE_EASE * np.log2(self._extents / USUAL_EXTENT)
         weakness = np.clip((SAFE - self._scores) / (SAFE - LOST), 0, 1)
         weak = 1 - np.minimum(self._scores / LOST, 1) * (weakness - size)
         contested = 1 - self._contest * (1 - np.minimum(size, 0))

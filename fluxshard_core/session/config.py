@@ -12,7 +12,7 @@ from fluxshard_core.models.detector import DEFAULT_CONFIDENCE, DEFAULT_IOU
 from fluxshard_core.motion.factory import IMAGE_SOURCES
 from fluxshard_core.offload.dispatcher import Decision
 from fluxshard_core.offload.latency_profile import LatencyProfile
-from fluxshard_core.offload.proxy import H264
+from fluxshard_core.offload.proxy import H264, RAW
 from fluxshard_core.offload.shard_codec import CODECS as STILL_CODECS
 from fluxshard_core.reuse.config import ReuseConfig
 from fluxshard_core.reuse.profile import ReuseProfile
@@ -24,7 +24,6 @@ Side = Literal["edge", "cloud"]
 CloudCompute = Literal["auto", "critical", "whole"]
 PROXY_CODECS = (*STILL_CODECS, H264)
 AUTO_CODEC = "auto"
-RAW = "raw"  # the only codec without loss
 
 
 @dataclass(frozen=True)

@@ -167,8 +167,9 @@ class Endpoint:
     def extended(
         self, proposal: Proposal, extent: Extent, reason: str = COMPUTES_WHOLE
     ) -> Proposal:
-        """Return ``proposal`` with so much computed, for that ``reason``."""
-        if extent is Extent.CRITICAL or proposal.important.all():
+        """Return ``proposal`` with so much computed, for that ``reason``; one that takes all of the
+        frame already is returned as it is."""
+        if extent is Extent.CRITICAL or proposal.pixels.all():
             return proposal
         stream = extent is Extent.STREAM
         pixels = np.ones_like(proposal.important) if stream else proposal.important

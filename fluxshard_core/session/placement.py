@@ -10,9 +10,9 @@ import numpy as np
 from fluxshard_core.offload.bandwidth import BandwidthEstimator
 from fluxshard_core.offload.dispatcher import Decision, Dispatcher
 from fluxshard_core.offload.latency_model import LatencyModel, Workload
-from fluxshard_core.offload.proxy import H264
+from fluxshard_core.offload.proxy import H264, RAW
 from fluxshard_core.offload.side_cost import LearnedCost, ProfiledCost
-from fluxshard_core.session.config import RAW, SessionConfig, Side
+from fluxshard_core.session.config import SessionConfig, Side
 from fluxshard_core.session.endpoint import COMPUTES_WHOLE, Extent, Proposal
 from fluxshard_core.session.link import CloudLink, Exchange
 from fluxshard_core.session.whole_frames import WholeFrames
@@ -81,7 +81,6 @@ class Placement:
 
     def cloud_took(self, exchange: Exchange, realised_ms: float) -> None:
         """Learn from a frame that the cloud ran."""
-        self._whole_in_cloud.took(exchange.answer.dense, exchange.compute_ms)
         self._dispatcher.record(
             "cloud",
             realised_ms,
@@ -92,6 +91,7 @@ class Placement:
             ratio=exchange.answer.compute_ratio,
             dense=exchange.answer.dense,
         )
+        self._whole_in_cloud.took(exchange.answer.dense, exchange.compute_ms)
 
     def _dispatch(self, link: CloudLink, config: SessionConfig, propose: Propose) -> Decision:
         """Choose the sooner side; look at the one that rests only where it may matter."""

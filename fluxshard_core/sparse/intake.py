@@ -36,6 +36,7 @@ class Intake:
         return self._frame_shape[2], self._frame_shape[3]
 
     def check_frame(self, frame: torch.Tensor) -> None:
+        """:raises InputError: for another shape, NaN or infinity."""
         if tuple(frame.shape) != self._frame_shape:
             raise InputError(
                 f"frame has shape {tuple(frame.shape)}; this executor was built for "
@@ -48,6 +49,7 @@ class Intake:
             raise InputError("frame contains NaN or infinity")
 
     def check_request(self, motion: MotionField | None, blocks: Blocks | None) -> None:
+        """:raises InputError: for motion of another grid, missing or unexpected block sets."""
         if motion is not None:
             grid = block_grid(*self._frame_shape[2:], motion.block_size)
             if motion.valid.shape != grid:

@@ -157,6 +157,8 @@ def test_a_frame_too_fast_for_contested_objects_is_whole_and_no_cut(
     assert (proposal.critical_ratio == 1) == fast
     assert np.flatnonzero(proposal.important.any(axis=0)).tolist() == [0, 1]
     assert not proposal.cut
+    extended = robot.endpoint.extended(proposal, Extent.WHOLE)
+    assert extended.pixels.all() == fast, "computing more takes no pixels away"
     robot.endpoint.settle(proposal, proposal.composed(view(32)))
     view_now = robot.endpoint.view()
     assert (view_now.reference.age == 0).all() == fast
