@@ -75,14 +75,6 @@ class Cover:
             _covered(level.width, level.stride, count[1], size),
         )
 
-    @property
-    def arrays(self) -> tuple[Index, Index, Int16, Bool]:
-        """``rows``, ``cols``, the blocks' vectors and which are known, for compiled code."""
-        unknown = self.blocks.unknown
-        shape = self.blocks.vectors.shape[1:]
-        known = np.ones(shape, dtype=np.bool_) if unknown is None else ~unknown
-        return self.rows, self.cols, self.blocks.vectors, known
-
     def cells(self, marked: Bool | None) -> Bool | None:
         """Cells ``(H, W)`` that lie in any ``marked`` block; None if no block is."""
         if marked is None:

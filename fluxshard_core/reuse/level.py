@@ -62,8 +62,7 @@ class LevelMotion:
     source (it lies outside the frame, the motion is unknown, or none is within half a cell);
     ``residual`` ``(2, H, W)`` int16 quarter pixels ``(dy, dx)`` still missing after the shift, at
     most half a cell where valid, or ``None`` when zero everywhere; ``common`` the shift most cells
-    share. Where the motion is unknown ``shift`` is ``common``. ``strays``: the flat cells whose
-    shift is not ``common``, in order; None if nobody has looked. Arrays are read-only.
+    share. Where the motion is unknown ``shift`` is ``common``. Arrays are read-only.
     """
 
     level: Level
@@ -71,19 +70,17 @@ class LevelMotion:
     valid: Bool
     residual: Int16 | None
     common: tuple[int, int]
-    strays: Index | None = None
 
     @cached_property
-    def _strays(self) -> Index:
-        if self.strays is not None:
-            return self.strays
+    def strays(self) -> Index:
+        """The flat cells whose shift is not ``common``, in order."""
         dy, dx = self.shift
         return np.flatnonzero((dy != self.common[0]) | (dx != self.common[1]))
 
     @property
     def uniform(self) -> bool:
         """Whether every cell moves by ``common``."""
-        return not len(self._strays)
+        return not len(self.strays)
 
     @cached_property
     def source_rows(self) -> Int16:
@@ -114,7 +111,7 @@ class LevelMotion:
         the cache by ``common`` puts every other kept cell in place without a copy; these must be
         read from the old map, all of them, before any is written.
         """
-        destination = self._strays
+        destination = self.strays
         destination = destination[kept.reshape(-1)[destination]]
         height, width = self.level.shape
         rows, cols = np.divmod(destination, width)

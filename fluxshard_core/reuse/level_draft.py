@@ -48,7 +48,6 @@ class LevelDraft:
             self._residual[:, unknown] = 0
             single = None if single is None else single & ~unknown
         self.singles: Index = np.flatnonzero(False if single is None else single)
-        self._strays = self.singles
 
     def single_vectors(self) -> Int32:
         """Return the motion ``(2, n)`` of the singles in quarter pixels."""
@@ -60,15 +59,11 @@ class LevelDraft:
         for axis in (0, 1):
             self._shift[axis].reshape(-1)[self.singles] = shift[axis]
             self._residual[axis].reshape(-1)[self.singles] = residual[axis]
-        moved = (shift[0] != self._common[0]) | (shift[1] != self._common[1])
-        self._strays = self.singles[moved]
 
     def finish(self) -> LevelMotion:
         """Return the level's motion."""
         residual = self._residual if self._residual.any() else None
-        return LevelMotion(
-            self.level, self._shift, self._valid, residual, self._common, self._strays
-        )
+        return LevelMotion(self.level, self._shift, self._valid, residual, self._common)
 
 
 def common_shift(level: Level, vector: tuple[int, int], carried: Int16 | None) -> tuple[int, int]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from fluxshard_core.motion.field import QUARTER_PEL, MotionField
-from fluxshard_core.reuse.block_motion import BlockMotion, Cover
+from fluxshard_core.reuse.block_motion import BlockMotion
+from fluxshard_core.reuse.compiled_follow import follow_compiled
 from fluxshard_core.reuse.level import Bool, Index, Int16, Int32, Level, LevelMotion
-from fluxshard_core.reuse.level_draft import LevelDraft, common_shift
-from fluxshard_kernels.cpu.library import Library, load_if_possible
+from fluxshard_core.reuse.level_draft import LevelDraft
+from fluxshard_kernels.cpu.library import load_if_possible
 
 __all__ = ["Bool", "FeatureRemap", "Index", "Int16", "Int32", "Level", "LevelMotion"]
 
@@ -50,14 +51,15 @@ class FeatureRemap:
     def follow(self, motion: MotionField, threads: int = 1) -> dict[Level, LevelMotion]:
         """Return where each level's cached cells are, ``motion`` counted since the last run.
 
-        ``motion`` covers the frame (:meth:`MotionField.check_image`), as the levels do. Large
-        levels are shared by ``threads``.
+        ``motion`` covers the frame (:meth:`MotionField.check_image`), as the levels do; they are
+        shared by ``threads``.
         """
         blocks = BlockMotion.of(motion)
         if library := load_if_possible():
-            return {
-                level: self._compiled(library, level, blocks, threads) for level in self._levels
+            carried = {
+                level: None if self._in_place[level] else self._of(level) for level in self._levels
             }
+            return follow_compiled(library, carried, blocks, threads)
         return self.follow_plainly(blocks)
 
     def follow_plainly(self, blocks: BlockMotion) -> dict[Level, LevelMotion]:
@@ -88,22 +90,6 @@ class FeatureRemap:
     def _of(self, level: Level) -> Int16:
         start = self._start[level]
         return self._carried[:, start : start + level.height * level.width].reshape(2, *level.shape)
-
-    def _compiled(
-        self, library: Library, level: Level, blocks: BlockMotion, threads: int
-    ) -> LevelMotion:
-        carried, in_place = self._of(level), self._in_place[level]
-        common = common_shift(level, blocks.common, None if in_place else carried)
-        shift, valid, residual, strays, remains = library.follow(
-            (level.stride * QUARTER_PEL, *level.shape),
-            Cover.of(level, blocks).arrays,
-            blocks.common,
-            common,
-            (carried[0], carried[1]),
-            in_place=in_place,
-            threads=threads,
-        )
-        return LevelMotion(level, shift, valid, residual if remains else None, common, strays)
 
     def _follow_singly(self, drafts: list[LevelDraft]) -> None:
         if not drafts:

@@ -10,6 +10,7 @@ from fluxshard_core.reuse.geometry import Window as Field
 from fluxshard_core.reuse.remap import Level
 from fluxshard_core.sparse.feature_cache import FeatureCache
 from fluxshard_core.sparse.layout import Halo, LevelLayout, Patch
+from fluxshard_core.sparse.memory import Arena, room
 from fluxshard_core.sparse.nodes import (
     CacheNeed,
     ConvTranspose,
@@ -94,10 +95,9 @@ class Binding:
         """Memory of one endpoint's cache, halo and slack included, without allocating it."""
         layouts, specs = self.layouts(filtered=filtered), self.cached(filtered)
         moved = {self.level[spec.name] for spec in specs if spec.name not in self.overwritten}
-        return sum(
-            self.backend.store_bytes(layouts[self.level[spec.name]], spec.channels)
-            for spec in specs
-        ) + sum(self.backend.mover_bytes(layouts[level], filtered=filtered) for level in moved)
+        return sum(self._bytes(spec, layouts) for spec in specs) + sum(
+            self.backend.mover_bytes(layouts[level], filtered=filtered) for level in moved
+        )
 
     def new_cache(self, *, filtered: bool) -> FeatureCache:
         """Allocate one endpoint's cache; ``filtered`` for exact and bounded mode."""
@@ -114,10 +114,11 @@ class Binding:
             level: self.backend.mover(layout, filtered=filtered)
             for level, layout in layouts.items()
         }
-        cache = FeatureCache(movers)
-        for spec in self.cached(filtered):
+        cache, specs = FeatureCache(movers), self.cached(filtered)
+        arena = Arena(sum(room(self._bytes(spec, layouts)) for spec in specs))
+        for spec in specs:
             layout, pad_value = layouts[self.level[spec.name]], pad_values.get(spec.name, 0.0)
-            store = self.backend.store(layout, spec.channels, pad_value)
+            store = self.backend.store(layout, spec.channels, pad_value, arena.take)
             overwritten = spec.name in self.overwritten and not filtered
             cache.add(spec.name, store, ringed=spec.name in ringed, overwritten=overwritten)
         return cache
@@ -144,6 +145,9 @@ class Binding:
             level: self.backend.layout(level, Halo.around(level, found), filtered=filtered)
             for level, found in readers.items()
         }
+
+    def _bytes(self, spec: TensorSpec, layouts: Mapping[Level, LevelLayout]) -> int:
+        return self.backend.store_bytes(layouts[self.level[spec.name]], spec.channels)
 
     def _bind(self) -> list[Step]:
         last_read: dict[str, int] = {}

@@ -13,6 +13,7 @@ import torch
 
 from fluxshard_core.reuse.remap import Level
 from fluxshard_core.sparse.layout import Halo, LevelLayout, Patch
+from fluxshard_core.sparse.memory import Allocate
 from fluxshard_core.sparse.movers import CellMover
 from fluxshard_core.sparse.nodes import DenseIsland, Node
 from fluxshard_core.sparse.plan import Plan
@@ -146,8 +147,10 @@ class Backend(Protocol):
         """Return what runs whole frames of ``binding``; ``filtered`` as for its caches."""
         ...
 
-    def store(self, layout: LevelLayout, channels: int, pad_value: float) -> FeatureStore:
-        """Allocate the cache of one feature map."""
+    def store(
+        self, layout: LevelLayout, channels: int, pad_value: float, allocate: Allocate
+    ) -> FeatureStore:
+        """Make the cache of one feature map."""
         ...
 
     def layout(self, level: Level, halo: Halo, *, filtered: bool) -> LevelLayout:

@@ -6,6 +6,8 @@ import threading
 
 import torch
 
+from fluxshard_core.sparse.memory import uninitialised
+
 
 class Scratch(threading.local):
     """Memory for one short-lived tensor at a time, another one on every thread."""
@@ -28,7 +30,7 @@ class Scratch(threading.local):
         if needed > self.bytes:
             self._typed.clear()
             with torch.inference_mode(False):  # else nobody outside that mode could write it
-                self._bytes = torch.empty(-(-needed // 16) * 16, dtype=torch.uint8)
+                self._bytes = torch.from_numpy(uninitialised(-(-needed // 16) * 16))
         typed = self._typed.get(dtype)
         if typed is None:
             with torch.inference_mode(False):

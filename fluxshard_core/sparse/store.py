@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from fluxshard_core.sparse.layout import LevelLayout, Patch, tile_patch
+from fluxshard_core.sparse.memory import Allocate, empty
 from fluxshard_core.sparse.nodes import Pair
 from fluxshard_core.sparse.pixels import write_bytes
 from fluxshard_core.sparse.scratch import Scratch
@@ -25,12 +26,13 @@ class FeatureStore:
         dtype: torch.dtype,
         pad_value: float,
         scratch: Scratch,
+        allocate: Allocate = empty,
     ) -> None:
         self.layout = layout
         self.channels = channels
         self.pad_value = pad_value
         self._scratch = scratch
-        self._cells = torch.full((layout.size, channels), pad_value, dtype=dtype)
+        self._cells = allocate((layout.size, channels), dtype).fill_(pad_value)
         self._word = _copied_as(channels, dtype)
         self._wide = self._cells.view(self._word)
         self._rows: dict[int, torch.Tensor] = {}

@@ -24,6 +24,8 @@ constexpr int MOST_CELLS = 8;
 constexpr int64_t CHUNK_FLOATS = 786432;  // of input that is used again for every panel
 constexpr int64_t LEAST_CELLS = 24;        // whole groups of 6 and of 8
 constexpr int AHEAD = 2048;  // floats of weights that are called for before they are used
+constexpr int SHORT_ROW = 256;  // numbers; the machine's own prefetching is too late for these
+constexpr int ROW_START = 256;  // bytes of such a row that are called for before they are used
 
 // Cells at a time: enough sums in flight to hide the latency of one, few enough for registers.
 constexpr int cells_at_a_time(int vectors) {
@@ -43,11 +45,23 @@ static inline const float* as_floats(const Half* row, int length, float* room) {
   return room;
 }
 
-// `FRESH`: the panel's weights are read for the first time and lie far away. The machine's own
+// Calls for the first lines of a segment's rows: active cells lie in short runs, and where one ends
+// nothing but the lists knows where the next begins.
+template <typename Number, int CELLS>
+static inline void fetch_rows(const Segment& segment, const Part& part, int64_t first) {
+  if (segment.length > SHORT_ROW) return;
+  const int bytes = std::min<int>(segment.length * sizeof(Number), ROW_START);
+  for (int m = 0; m < CELLS; ++m) {
+    const char* row = reinterpret_cast<const char*>(source<Number>(segment, part, first + m));
+    for (int b = 0; b < bytes; b += 64) __builtin_prefetch(row + b, 0, 3);
+  }
+}
+
+// `more`: as many cells follow. `FRESH`: the panel's weights are read for the first time and lie far away. The machine's own
 // prefetching stops at the end of every page, sixteen steps on.
 template <typename Number, int CELLS, int VECTORS, bool FRESH>
 static void convolve_cells(const Operator& op, const Segment* segments, const Part& part,
-                           int64_t first, const float* weights, int channel) {
+                           int64_t first, const float* weights, int channel, bool more) {
   Vector sum[CELLS][VECTORS];
   for (int v = 0; v < VECTORS; ++v) {
     const int left = op.channels - channel - v * WIDTH;
@@ -60,6 +74,7 @@ static void convolve_cells(const Operator& op, const Segment* segments, const Pa
   const int run = plain ? INT32_MAX : WIDENED;
   float room[plain ? 1 : CELLS][plain ? 1 : WIDENED];
   for (int s = 0; s < op.segments; ++s) {
+    if (more) fetch_rows<Number, CELLS>(segments[s], part, first + CELLS);
     for (int start = 0; start < segments[s].length; start += run) {
       const int length = std::min(run, segments[s].length - start);
       const float* rows[CELLS];
@@ -95,12 +110,14 @@ static void convolve_panel(const Operator& op, const Segment* segments, const Pa
                            int64_t first, int64_t last, const float* weights, int channel,
                            bool fresh = true) {
   if (fresh && first + CELLS <= last) {
-    convolve_cells<Number, CELLS, VECTORS, true>(op, segments, part, first, weights, channel);
+    convolve_cells<Number, CELLS, VECTORS, true>(op, segments, part, first, weights, channel,
+                                                 first + 2 * CELLS <= last);
     first += CELLS;
     fresh = false;
   }
   for (; first + CELLS <= last; first += CELLS)
-    convolve_cells<Number, CELLS, VECTORS, false>(op, segments, part, first, weights, channel);
+    convolve_cells<Number, CELLS, VECTORS, false>(op, segments, part, first, weights, channel,
+                                                  first + 2 * CELLS <= last);
   if constexpr (CELLS > 1)
     if (first < last)
       convolve_panel<Number, VECTORS, CELLS - 1>(op, segments, part, first, last, weights, channel,

@@ -1,32 +1,41 @@
-// Where every cached cell of a level moves, for one frame: what fluxshard_core/reuse/level_draft.py
-// says in numpy, cell by cell.
+// Where every cached cell of every level moves, for one frame: what
+// fluxshard_core/reuse/level_draft.py says in numpy, cell by cell.
 #pragma once
 
 #include <cstring>
+#include <unordered_map>
 
 #include "crew.h"
 #include "nearest.h"
 
 namespace fluxshard {
 
-// Which blocks the cells of a level lie in: `spans` of them along each axis, repeated to fill.
-struct Cover {
-  const int64_t *rows, *cols;  // (height, row_span), (width, col_span)
-  int64_t row_span, col_span;
-  const int16_t* vectors;  // (2, block rows, block cols), dy then dx
-  const uint8_t* known;    // (block rows, block cols)
-  int64_t block_rows, block_cols;
+// How the blocks of the frame moved; `common` is the motion that most share.
+struct Blocks {
+  const int16_t* vectors;  // (2, rows, cols), dy then dx
+  const uint8_t* known;    // (rows, cols)
+  int64_t rows, cols;
+  Pair common;
 };
 
-struct MovedLevel {
-  int16_t *shift, *residual;  // (2, height, width)
-  uint8_t* valid;             // (height, width)
-  int64_t* strays;            // room for every cell
+struct FollowedLevel {
+  LevelConstants constants;
+  int32_t in_place;  // whether nothing is carried
+  Pair step;         // found: whole cells that content with the most frequent remainder moves by
+  const int64_t *rows, *cols;  // (height, row_span), (width, col_span): blocks that cells lie in
+  int64_t row_span, col_span;  // along each axis, repeated to fill
+  const int16_t *y, *x;        // (height, width) what the cached content carries
+  int16_t *shift, *residual;   // found: (2, height, width)
+  uint8_t* valid;              // found: (height, width)
+  int64_t remains;             // found: whether any residual is left
+
+  int64_t cells() const { return int64_t(constants.height) * constants.width; }
 };
 
 constexpr int MOST_MEMBERS = 64;
-constexpr int64_t FEW = 4096;  // cells that one thread follows sooner than it has help
-constexpr int64_t ROWS = 16;   // a piece
+constexpr int64_t FEW = 4096;    // cells that one thread follows sooner than it has help
+constexpr int64_t PIECE = 4096;  // cells
+constexpr int SAMPLE = 32;       // cells a side that are looked at for the most frequent remainder
 
 struct Members {
   Pair vectors[MOST_MEMBERS];
@@ -34,17 +43,18 @@ struct Members {
   bool unknown = false, apart = false;
 };
 
-static Members members_of(const Cover& cover, int32_t row, int32_t col, Pair common) {
+static Members members_of(const Blocks& blocks, const FollowedLevel& level, int32_t row,
+                          int32_t col) {
   Members found;
-  for (int64_t i = 0; i < cover.row_span; ++i)
-    for (int64_t j = 0; j < cover.col_span; ++j) {
-      const int64_t block = cover.rows[row * cover.row_span + i] * cover.block_cols +
-                            cover.cols[col * cover.col_span + j];
-      const Pair vector = {cover.vectors[block],
-                           cover.vectors[cover.block_rows * cover.block_cols + block]};
+  const Pair common = blocks.common;
+  for (int64_t i = 0; i < level.row_span; ++i)
+    for (int64_t j = 0; j < level.col_span; ++j) {
+      const int64_t block = level.rows[row * level.row_span + i] * blocks.cols +
+                            level.cols[col * level.col_span + j];
+      const Pair vector = {blocks.vectors[block], blocks.vectors[blocks.rows * blocks.cols + block]};
       found.vectors[found.count++] = vector;
-      found.unknown |= !cover.known[block];
-      found.apart |= cover.known[block] && (vector.y != common.y || vector.x != common.x);
+      found.unknown |= !blocks.known[block];
+      found.apart |= blocks.known[block] && (vector.y != common.y || vector.x != common.x);
     }
   return found;
 }
@@ -80,29 +90,27 @@ struct Range {
 // One level's cells under one frame's motion. Most lie in one block: they are followed in runs, those
 // of a row that share a block.
 struct Follower {
+  const Blocks& blocks;
+  const FollowedLevel& out;
   const LevelConstants& level;
-  const Cover& cover;
   const Pair common, step, rest;  // motion of most blocks, the whole cells of it, what that leaves
   const int16_t *const y, *const x;
   const bool in_place;
-  const MovedLevel& out;
   const Range rows, cols;
   const int64_t cells;
   const int32_t half, bits;
 
-  Follower(const LevelConstants& level, const Cover& cover, Pair common, Pair step, const int16_t* y,
-           const int16_t* x, bool in_place, const MovedLevel& out)
-      : level(level), cover(cover), common(common), step(step),
-        rest{common.y - step.y * level.cell, common.x - step.x * level.cell}, y(y), x(x),
-        in_place(in_place), out(out), rows(Range::overlap(level.height, step.y)),
-        cols(Range::overlap(level.width, step.x)), cells(int64_t(level.height) * level.width),
-        half(level.cell >> 1),
-        bits(level.cell & (level.cell - 1) ? 0 : __builtin_ctz(level.cell)) {}
+  Follower(const Blocks& blocks, const FollowedLevel& out)
+      : blocks(blocks), out(out), level(out.constants), common(blocks.common), step(out.step),
+        rest{common.y - step.y * level.cell, common.x - step.x * level.cell}, y(out.y), x(out.x),
+        in_place(out.in_place), rows(Range::overlap(level.height, step.y)),
+        cols(Range::overlap(level.width, step.x)), cells(out.cells()), half(level.cell >> 1),
+        bits(bits_of(level.cell)) {}
 
   void follow_row(int32_t row) const {
     for (int32_t col = 0, last; col < level.width; col = last) {
       last = end_of_run(row, col);
-      const Members members = members_of(cover, row, col, common);
+      const Members members = members_of(blocks, out, row, col);
       if (members.unknown) {
         fill(row, col, last, step, {0, 0}, {0, 0});
       } else if (!members.apart) {
@@ -123,14 +131,6 @@ struct Follower {
     return any;
   }
 
-  bool strays(int32_t row) const {
-    const int64_t start = int64_t(row) * level.width;
-    int32_t any = 0;
-    for (int64_t cell = start; cell < start + level.width; ++cell)
-      any |= (out.shift[cell] ^ int16_t(step.y)) | (out.shift[cells + cell] ^ int16_t(step.x));
-    return any;
-  }
-
  private:
   // Gives cells of a row one shift and residual; those in `valid` have a source.
   void fill(int32_t row, int32_t first, int32_t last, Pair shift, Pair left, Range valid) const {
@@ -148,15 +148,15 @@ struct Follower {
   // Where the run of cells that moves as the one at `first` does ends.
   int32_t end_of_run(int32_t row, int32_t first) const {
     int32_t last = first + 1;
-    if (cover.row_span > 1 || cover.col_span > 1) return last;
-    const int64_t line = cover.rows[row] * cover.block_cols;
-    const int16_t* const down = cover.vectors + line;
-    const int16_t* const right = down + cover.block_rows * cover.block_cols;
-    const int64_t block = cover.cols[first];
+    if (out.row_span > 1 || out.col_span > 1) return last;
+    const int64_t line = out.rows[row] * blocks.cols;
+    const int16_t* const down = blocks.vectors + line;
+    const int16_t* const right = down + blocks.rows * blocks.cols;
+    const int64_t block = out.cols[first];
     for (; last < level.width; ++last) {
-      const int64_t next = cover.cols[last];
+      const int64_t next = out.cols[last];
       if (next != block && (down[next] != down[block] || right[next] != right[block] ||
-                            cover.known[line + next] != cover.known[line + block]))
+                            blocks.known[line + next] != blocks.known[line + block]))
         break;
     }
     return last;
@@ -220,34 +220,59 @@ struct Follower {
   }
 };
 
-// `common` is the motion most blocks share, `step` the whole cells it moves the level by; `y` and `x`
-// (height, width) what the cached content carries, all zero if it is `in_place`. Returns how many
-// strays there are; `remains` says whether any residual is left.
-static int64_t follow(const LevelConstants& level, const Cover& cover, Pair common, Pair step,
-                      const int16_t* y, const int16_t* x, bool in_place, const MovedLevel& out,
-                      bool& remains, int32_t threads) {
-  const Follower follower(level, cover, common, step, y, x, in_place, out);
-  std::atomic<bool> some{false};
-  std::vector<uint8_t> astray(level.height);
-  const int64_t pieces = (level.height + ROWS - 1) / ROWS;
-  run_pieces({pieces}, follower.cells > FEW ? threads : 1, [&](int64_t, int64_t piece) {
-    const int32_t last = std::min<int64_t>(level.height, (piece + 1) * ROWS);
-    for (int32_t row = piece * ROWS; row < last; ++row) {
-      follower.follow_row(row);
-      if (follower.left_over(row)) some.store(true, std::memory_order_relaxed);
-      astray[row] = follower.strays(row);
+// What a sample of the cells carries most often, the first of equals in order of (y, x).
+static Pair most_frequent_remainder(const FollowedLevel& level) {
+  const auto [cell, height, width] = level.constants;
+  const int32_t down = std::max(1, height / SAMPLE), right = std::max(1, width / SAMPLE);
+  std::unordered_map<int32_t, int32_t> counts;
+  int32_t best = 0, most = 0;
+  for (int32_t row = down / 2; row < height; row += down)
+    for (int32_t col = right / 2; col < width; col += right) {
+      const int64_t at = int64_t(row) * width + col;
+      const int32_t packed = level.y[at] * 65536 + level.x[at] + 32768;
+      const int32_t count = ++counts[packed];
+      if (count > most || (count == most && packed < best)) {
+        best = packed;
+        most = count;
+      }
+    }
+  return {best >> 16, (best & 65535) - 32768};
+}
+
+static Pair common_step(const Blocks& blocks, const FollowedLevel& level) {
+  Pair distance = blocks.common;
+  if (!level.in_place) {
+    const Pair carried = most_frequent_remainder(level);
+    distance = {distance.y + carried.y, distance.x + carried.x};
+  }
+  return rounded(distance, level.constants.cell, bits_of(level.constants.cell));
+}
+
+// Fills in what is to be found of each level.
+static void follow(const Blocks& blocks, FollowedLevel* levels, int64_t count, int32_t threads) {
+  int64_t cells = 0;
+  std::vector<Follower> followers;
+  std::vector<int64_t> rows(count), ends(count);  // of a piece; pieces up to here
+  std::vector<std::atomic<bool>> remains(count);
+  for (int64_t i = 0; i < count; ++i) {
+    levels[i].step = common_step(blocks, levels[i]);
+    followers.emplace_back(blocks, levels[i]);
+    const auto& size = levels[i].constants;
+    rows[i] = std::max<int64_t>(1, PIECE / size.width);
+    ends[i] = (i ? ends[i - 1] : 0) + (size.height + rows[i] - 1) / rows[i];
+    cells += levels[i].cells();
+  }
+  const int64_t pieces = count ? ends[count - 1] : 0;
+  run_pieces({pieces}, cells > FEW ? threads : 1, [&](int64_t, int64_t piece) {
+    const int64_t i = std::upper_bound(ends.begin(), ends.end(), piece) - ends.begin();
+    const int64_t first = (piece - (i ? ends[i - 1] : 0)) * rows[i];
+    const int64_t last = std::min<int64_t>(levels[i].constants.height, first + rows[i]);
+    for (int32_t row = first; row < last; ++row) {
+      followers[i].follow_row(row);
+      if (followers[i].left_over(row)) remains[i].store(true, std::memory_order_relaxed);
     }
   });
-  remains = some;
-  int64_t strays = 0;
-  for (int32_t row = 0; row < level.height; ++row) {
-    if (!astray[row]) continue;
-    const int64_t start = int64_t(row) * level.width;
-    for (int64_t cell = start; cell < start + level.width; ++cell)
-      if (out.shift[cell] != step.y || out.shift[follower.cells + cell] != step.x)
-        out.strays[strays++] = cell;
-  }
-  return strays;
+  for (int64_t i = 0; i < count; ++i) levels[i].remains = remains[i];
 }
 
 }  // namespace fluxshard

@@ -109,15 +109,9 @@ void fluxshard_lists(const Rule* rules, int64_t count, const int32_t* const* row
   });
 }
 
-// Follows one level's cells through a frame's motion; see follow.h. Returns the number of strays.
-int64_t fluxshard_follow(const LevelConstants* level, const Cover* cover, const int32_t* common,
-                         const int32_t* step, const int16_t* y, const int16_t* x, int32_t in_place,
-                         const MovedLevel* out, int32_t* remains, int32_t threads) {
-  bool any = false;
-  const int64_t strays = follow(*level, *cover, {common[0], common[1]}, {step[0], step[1]}, y, x,
-                                in_place, *out, any, threads);
-  *remains = any;
-  return strays;
+// Follows the cells of several levels through a frame's motion; see follow.h.
+void fluxshard_follow(const Blocks* blocks, FollowedLevel* levels, int64_t count, int32_t threads) {
+  follow(*blocks, levels, count, threads);
 }
 
 // Writes a level's table after a frame's motion; see table.h.

@@ -89,49 +89,12 @@ class Library:
             cells, size, positions.ctypes.data, len(positions), out, threads
         )
 
-    def follow(
-        self,
-        level: tuple[int, int, int],
-        cover: tuple[Int64, Int64, Int16, Bool],
-        common: tuple[int, int],
-        step: tuple[int, int],
-        carried: tuple[Int16, Int16],
-        *,
-        in_place: bool,
-        threads: int,
-    ) -> tuple[Int16, Bool, Int16, Int64, bool]:
-        """Follow a level's cells; return shift ``(2, H, W)``, validity, residual ``(2, H, W)``,
-        the flat strays, and whether any residual is not zero.
-
-        ``level``: quarter pixels a cell, rows and columns. ``cover``: the blocks that cells lie in
-        along both axes ``(H, n)`` and ``(W, m)``, the blocks' vectors ``(2, R, C)`` and which of
-        them are known. ``threads`` share the rows of large levels. The rest is as in ``follow.h``.
-        """
-        rows, cols, vectors, known = cover
-        shape = level[1:]
-        shift: Int16 = np.empty((2, *shape), dtype=np.int16)
-        residual, valid = np.empty_like(shift), np.empty(shape, dtype=np.bool_)
-        strays: Int64 = np.empty(shape[0] * shape[1], dtype=np.int64)
-        constants = np.array([*level, *common, *step, 0], dtype=np.int32)
-        address = constants.ctypes.data
-        pointers = [array.ctypes.data for array in (rows, cols, vectors, known)]
-        sizes = rows.shape[1], cols.shape[1], *known.shape
-        covered = np.array([*pointers[:2], *sizes[:2], *pointers[2:], *sizes[2:]], dtype=np.int64)
-        out = np.array(
-            [array.ctypes.data for array in (shift, residual, valid, strays)], dtype=np.int64
+    def follow(self, blocks: Records, levels: Records, threads: int) -> None:
+        """Follow the cells of ``levels`` through the motion of ``blocks``, one record; both as in
+        ``follow.h``. Writes what is found into the records and the arrays they point to."""
+        self._library.fluxshard_follow(
+            blocks.ctypes.data, levels.ctypes.data, len(levels), threads
         )
-        count = self._library.fluxshard_follow(
-            address,
-            covered.ctypes.data,
-            address + 12,
-            address + 20,
-            *(array.ctypes.data for array in carried),
-            in_place,
-            out.ctypes.data,
-            address + 28,
-            threads,
-        )
-        return shift, valid, residual, strays[:count], bool(constants[7])
 
     def lost(
         self,

@@ -18,6 +18,16 @@ struct Pair {
   int32_t y, x;
 };
 
+// The power of two that `cell` is, or 0.
+static inline int32_t bits_of(int32_t cell) { return cell & (cell - 1) ? 0 : __builtin_ctz(cell); }
+
+// Whole cells of a distance, to the nearest, halves towards plus infinity.
+static inline Pair rounded(Pair distance, int32_t cell, int32_t bits) {
+  const int32_t half = cell >> 1;
+  if (bits) return {(distance.y + half) >> bits, (distance.x + half) >> bits};
+  return {floor_divide(distance.y + half, cell), floor_divide(distance.x + half, cell)};
+}
+
 static inline int32_t size_of(Pair p) { return std::max(std::abs(p.y), std::abs(p.x)); }
 
 // What the content of one level's cells still had to move, as cell (row, col) looks it up.
@@ -25,7 +35,7 @@ struct CarriedRemainders {
   const int16_t *y, *x;  // (height, width)
   LevelConstants level;
   int32_t row, col;
-  int32_t bits;  // of a cell's size, where that is a power of two, else 0
+  int32_t bits;  // bits_of(level.cell)
 
   Pair after(Pair shift) const {
     const int32_t from_row = std::clamp(row - shift.y, 0, level.height - 1);
@@ -34,12 +44,7 @@ struct CarriedRemainders {
     return {y[at], x[at]};
   }
 
-  Pair rounded(Pair distance) const {
-    const int32_t half = level.cell >> 1;
-    if (bits) return {(distance.y + half) >> bits, (distance.x + half) >> bits};
-    return {floor_divide(distance.y + half, level.cell),
-            floor_divide(distance.x + half, level.cell)};
-  }
+  Pair rounded(Pair distance) const { return fluxshard::rounded(distance, level.cell, bits); }
 
   Pair left(Pair vector, Pair remainder, Pair shift) const {
     return {vector.y + remainder.y - shift.y * level.cell,

@@ -1,4 +1,5 @@
-"""The records of ``program.h`` and ``cells.h`` as numpy types, field by field the same."""
+"""The records of ``program.h``, ``cells.h`` and ``follow.h`` as numpy types, field by field the
+same."""
 
 from __future__ import annotations
 
@@ -81,3 +82,26 @@ RULE = np.dtype(
     ]
 )
 GRID = np.dtype([(name, "i8") for name in ("height", "width", "pitch", "origin", "size")])
+BLOCKS = np.dtype(
+    [
+        ("vectors", "u8"),
+        ("known", "u8"),
+        ("rows", "i8"),
+        ("cols", "i8"),
+        ("common", "i4", 2),
+    ]
+)
+_COVER: Any = [("rows", "u8"), ("cols", "u8"), ("row_span", "i8"), ("col_span", "i8")]
+FOLLOWED = np.dtype(
+    [
+        ("size", "i4", 3),
+        ("in_place", "i4"),
+        ("step", "i4", 2),
+        ("cover", np.dtype(_COVER)),
+        ("carried", "u8", 2),
+        ("shift", "u8"),
+        ("residual", "u8"),
+        ("valid", "u8"),
+        ("remains", "i8"),
+    ]
+)

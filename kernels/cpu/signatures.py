@@ -16,10 +16,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "fluxshard_marked": (_INT64, [_POINTER, _INT32, _INT32, _POINTER, _POINTER]),
     "fluxshard_lists": (None, [_POINTER, _INT64, *[_POINTER] * 6, _INT32]),
     "fluxshard_gather": (None, [_POINTER, _INT64, _POINTER, _INT64, _POINTER, _INT32]),
-    "fluxshard_follow": (
-        _INT64,
-        [*[_POINTER] * 6, _INT32, *[_POINTER] * 2, _INT32],
-    ),
+    "fluxshard_follow": (None, [*[_POINTER] * 2, _INT64, _INT32]),
     "fluxshard_lost": (None, [*[_POINTER] * 4, ctypes.c_double, _POINTER]),
     "fluxshard_keep": (_INT32, [_INT64, *[_POINTER] * 4]),
     "fluxshard_move_table": (None, [_POINTER] * 6),

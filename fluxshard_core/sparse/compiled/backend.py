@@ -20,6 +20,7 @@ from fluxshard_core.sparse.compiled.runner import CompiledRunner
 from fluxshard_core.sparse.compiled.tables import TableMover, table_bytes
 from fluxshard_core.sparse.compiled.tile_operators import CompiledPoint, CompiledWindow
 from fluxshard_core.sparse.layout import Halo, LevelLayout
+from fluxshard_core.sparse.memory import Allocate
 from fluxshard_core.sparse.movers import CellMover, CopyingMover
 from fluxshard_core.sparse.nodes import DenseIsland, Node
 from fluxshard_core.sparse.operators import IslandOperator, PointOperator, WindowOperator
@@ -75,9 +76,11 @@ class CompiledBackend:
         some = None if filtered else program(tabled=True)
         return CompiledRunner(self._library, program(tabled=False), some, self.dtype)
 
-    def store(self, layout: LevelLayout, channels: int, pad_value: float) -> FeatureStore:
-        """Allocate the cache of one feature map."""
-        return FeatureStore(layout, channels, self.dtype, pad_value, self._scratch)
+    def store(
+        self, layout: LevelLayout, channels: int, pad_value: float, allocate: Allocate
+    ) -> FeatureStore:
+        """Make the cache of one feature map."""
+        return FeatureStore(layout, channels, self.dtype, pad_value, self._scratch, allocate)
 
     def layout(self, level: Level, halo: Halo, *, filtered: bool) -> LevelLayout:
         """Return where the cells of a level's cached maps lie; found by tables they need no room

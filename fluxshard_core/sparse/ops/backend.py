@@ -7,6 +7,7 @@ import torch
 from fluxshard_core.reuse.remap import Level
 from fluxshard_core.sparse.binding import Binding
 from fluxshard_core.sparse.layout import Halo, LevelLayout
+from fluxshard_core.sparse.memory import Allocate
 from fluxshard_core.sparse.movers import CopyingMover, copy_cells
 from fluxshard_core.sparse.nodes import (
     Binary,
@@ -91,9 +92,11 @@ class CpuBackend:
         """Return what runs whole frames."""
         return TorchRunner()
 
-    def store(self, layout: LevelLayout, channels: int, pad_value: float) -> FeatureStore:
-        """Allocate the cache of one feature map."""
-        return FeatureStore(layout, channels, self.dtype, pad_value, self._scratch)
+    def store(
+        self, layout: LevelLayout, channels: int, pad_value: float, allocate: Allocate
+    ) -> FeatureStore:
+        """Make the cache of one feature map."""
+        return FeatureStore(layout, channels, self.dtype, pad_value, self._scratch, allocate)
 
     def layout(self, level: Level, halo: Halo, *, filtered: bool) -> LevelLayout:
         """Return where the cells of a level's cached maps lie."""
