@@ -92,9 +92,7 @@ class Library:
     def follow(self, blocks: Records, levels: Records, threads: int) -> None:
         """Follow the cells of ``levels`` through the motion of ``blocks``, one record; both as in
         ``follow.h``. Writes what is found into the records and the arrays they point to."""
-        self._library.fluxshard_follow(
-            blocks.ctypes.data, levels.ctypes.data, len(levels), threads
-        )
+        self._library.fluxshard_follow(blocks.ctypes.data, levels.ctypes.data, len(levels), threads)
 
     def lost(
         self,
