@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstring>
-#include <unordered_map>
 
 #include "crew.h"
 #include "nearest.h"
@@ -220,17 +219,36 @@ struct Follower {
   }
 };
 
+// How often each of a few numbers occurs; a table with twice the room that a sample needs.
+class Counts {
+ public:
+  int32_t add(int32_t number) {
+    uint32_t at = uint32_t(number) * 2654435761u >> (32 - BITS);
+    while (entries_[at].count && entries_[at].number != number) at = (at + 1) % (1 << BITS);
+    entries_[at].number = number;
+    return ++entries_[at].count;
+  }
+
+ private:
+  struct Entry {
+    int32_t number, count;
+  };
+  static constexpr int BITS = 13;
+  static_assert(4 * SAMPLE * SAMPLE * 2 <= 1 << BITS, "a sample has up to twice SAMPLE a side");
+  Entry entries_[1 << BITS] = {};
+};
+
 // What a sample of the cells carries most often, the first of equals in order of (y, x).
 static Pair most_frequent_remainder(const FollowedLevel& level) {
-  const auto [cell, height, width] = level.constants;
+  const int32_t height = level.constants.height, width = level.constants.width;
   const int32_t down = std::max(1, height / SAMPLE), right = std::max(1, width / SAMPLE);
-  std::unordered_map<int32_t, int32_t> counts;
+  Counts counts;
   int32_t best = 0, most = 0;
   for (int32_t row = down / 2; row < height; row += down)
     for (int32_t col = right / 2; col < width; col += right) {
       const int64_t at = int64_t(row) * width + col;
       const int32_t packed = level.y[at] * 65536 + level.x[at] + 32768;
-      const int32_t count = ++counts[packed];
+      const int32_t count = counts.add(packed);
       if (count > most || (count == most && packed < best)) {
         best = packed;
         most = count;
@@ -250,27 +268,32 @@ static Pair common_step(const Blocks& blocks, const FollowedLevel& level) {
 
 // Fills in what is to be found of each level.
 static void follow(const Blocks& blocks, FollowedLevel* levels, int64_t count, int32_t threads) {
-  int64_t cells = 0;
-  std::vector<Follower> followers;
+  int64_t cells = 0, pieces = 0;
   std::vector<int64_t> rows(count), ends(count);  // of a piece; pieces up to here
   std::vector<std::atomic<bool>> remains(count);
   for (int64_t i = 0; i < count; ++i) {
-    levels[i].step = common_step(blocks, levels[i]);
-    followers.emplace_back(blocks, levels[i]);
-    const auto& size = levels[i].constants;
+    const LevelConstants& size = levels[i].constants;
     rows[i] = std::max<int64_t>(1, PIECE / size.width);
-    ends[i] = (i ? ends[i - 1] : 0) + (size.height + rows[i] - 1) / rows[i];
+    ends[i] = pieces += (size.height + rows[i] - 1) / rows[i];
     cells += levels[i].cells();
   }
-  const int64_t pieces = count ? ends[count - 1] : 0;
-  run_pieces({pieces}, cells > FEW ? threads : 1, [&](int64_t, int64_t piece) {
+  const auto follow_piece = [&](int64_t piece) {
     const int64_t i = std::upper_bound(ends.begin(), ends.end(), piece) - ends.begin();
     const int64_t first = (piece - (i ? ends[i - 1] : 0)) * rows[i];
     const int64_t last = std::min<int64_t>(levels[i].constants.height, first + rows[i]);
+    const Follower follower(blocks, levels[i]);
+    bool any = false;
     for (int32_t row = first; row < last; ++row) {
-      followers[i].follow_row(row);
-      if (followers[i].left_over(row)) remains[i].store(true, std::memory_order_relaxed);
+      follower.follow_row(row);
+      any |= follower.left_over(row);
     }
+    if (any) remains[i].store(true, std::memory_order_relaxed);
+  };
+  run_pieces({count, pieces}, cells > FEW ? threads : 1, [&](int64_t step, int64_t piece) {
+    if (step)
+      follow_piece(piece);
+    else
+      levels[piece].step = common_step(blocks, levels[piece]);
   });
   for (int64_t i = 0; i < count; ++i) levels[i].remains = remains[i];
 }
