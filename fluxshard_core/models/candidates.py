@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from fluxshard_core.models.head_layout import HeadLayout, OutputKind
 from fluxshard_core.motion.field import QUARTER_PEL
 
 Offset = npt.NDArray[np.int16]
+Index = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -57,43 +59,36 @@ def find_candidates(
     ``offsets``, one per output as in :func:`~fluxshard_core.models.decode.decode`, move the
     candidates to where their content is now.
     """
-    levels = [
-        _moved(
-            _find_in_level(level, outputs[index], layout.outputs[index].stride, confidence),
-            None if offsets is None else offsets[index],
-        )
-        for level, index in enumerate(layout.indices(OutputKind.CLASS))
+    classes = layout.indices(OutputKind.CLASS)
+    bound = _logit_bound(confidence)
+    cells = [(_cells(outputs[index]).amax(1) > bound).nonzero().squeeze(1) for index in classes]
+    logits = [_cells(outputs[index])[cell] for index, cell in zip(classes, cells, strict=True)]
+    scores, class_ids = torch.cat(logits).to(torch.float32).sigmoid().max(1)
+    strides = [layout.outputs[index].stride for index in classes]
+    anchors = [
+        _anchors(cell.numpy(), outputs[index].shape[3], stride, offsets[index] if offsets else None)
+        for cell, index, stride in zip(cells, classes, strides, strict=True)
     ]
-    merged = Candidates(
-        *(
-            torch.cat([getattr(level, field.name) for level in levels])
-            for field in fields(Candidates)
-        )
-    )
-    return merged.take(merged.scores.argsort(descending=True, stable=True))
-
-
-def _find_in_level(level: int, output: Tensor, stride: int, confidence: float) -> Candidates:
-    logits = _cells(output)
-    cell = (logits.amax(1) > _logit_bound(confidence)).nonzero().squeeze(1)
-    scores, class_ids = logits[cell].to(torch.float32).sigmoid().max(1)
-    width = output.shape[3]
-    column_row = torch.stack((cell % width, cell // width), dim=1)
-    return Candidates(
-        level=torch.full_like(cell, level),
-        cell=cell,
-        anchors=(column_row + 0.5) * stride,
-        strides=torch.full_like(scores, stride),
+    counts = [len(cell) for cell in cells]
+    found = Candidates(
+        level=torch.from_numpy(np.repeat(np.arange(len(cells)), counts)),
+        cell=torch.cat(cells),
+        anchors=torch.from_numpy(np.concatenate(anchors)),
+        strides=torch.from_numpy(np.repeat(np.array(strides, dtype=np.float32), counts)),
         scores=scores,
         class_ids=class_ids,
-    ).take((scores > confidence).nonzero().squeeze(1))
+    )
+    best_first = scores.argsort(descending=True, stable=True)
+    return found.take(best_first[: int((scores > confidence).count_nonzero())])
 
 
-def _moved(found: Candidates, offset: Offset | None) -> Candidates:
-    if offset is None or not len(found.cell):
-        return found
-    steps = offset.reshape(2, -1)[::-1, found.cell.numpy()].T.astype(np.float32) / QUARTER_PEL
-    return replace(found, anchors=found.anchors + torch.from_numpy(steps))
+def _anchors(cell: Index, width: int, stride: int, offset: Offset | None) -> Float32:
+    """Centres ``(N, 2)`` of cells in a level ``width`` cells wide, moved by their ``offset``."""
+    columns_rows = np.stack((cell % width, cell // width), axis=1).astype(np.float32)
+    anchors: Float32 = (columns_rows + np.float32(0.5)) * np.float32(stride)
+    if offset is not None:
+        anchors += offset.reshape(2, -1)[::-1, cell].T.astype(np.float32) / QUARTER_PEL
+    return anchors
 
 
 def _logit_bound(confidence: float) -> float:
