@@ -30,13 +30,15 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 class Network(nn.Module):
-    """Some function of a ``(1, 20, 5, 7)`` map between convolutions."""
+    """Some function of a map, of 20 channels unless told otherwise, between convolutions."""
 
-    def __init__(self, function: Callable[[Tensor], tuple[Tensor, ...]]) -> None:
+    def __init__(
+        self, function: Callable[[Tensor], tuple[Tensor, ...]], read: int = 20, given: int = 8
+    ) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.before = nn.Conv2d(3, HEADS * (2 * KEY + VALUE), 3, 2, 1)
-        self.after = nn.Conv2d(HEADS * VALUE, 2, 3, padding=1)
+        self.before = nn.Conv2d(3, read, 3, 2, 1)
+        self.after = nn.Conv2d(given, 2, 3, padding=1)
         self.function = function
 
     def forward(self, image: Tensor) -> Tensor:
@@ -157,7 +159,9 @@ UNKNOWN = {
     "a scale a query": of_scores(lambda s: s * torch.linspace(0.5, 1, ROWS * COLS)),
     "a quotient": of_scores(lambda s: s / 3.0),
     "softmax over queries": other_axis,
-    "softmax in float64": of_scores(lambda s: s.softmax(-1, dtype=torch.float64).float()),
+    "softmax in a dtype": of_parts(
+        lambda q, k, v: v @ scores(q, k).softmax(-1, dtype=torch.float32).transpose(2, 3)
+    ),
     "keys scaled": of_parts(
         lambda q, k, v: v @ (q.transpose(2, 3) @ (k * SCALE)).softmax(-1).transpose(2, 3)
     ),
@@ -188,7 +192,8 @@ def recognised(plan: Plan) -> list[Attention | None]:
 
 def assert_right(network: nn.Module, plan: Plan, kind: type) -> None:
     """A dense run computes what the network does, its islands as ``kind``."""
-    image = torch.rand(IMAGE, generator=torch.Generator().manual_seed(1))
+    spec = plan.tensors["image"]
+    image = torch.rand(1, 3, spec.height, spec.width, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         expected = network.eval()(image)
     executor = Executor(plan, CompiledBackend(), ExecutorOptions(mode="exact"))
@@ -222,6 +227,49 @@ def test_what_only_resembles_attention_is_left_to_pytorch(name: str) -> None:
     assert_right(network, plan, TorchIsland)
 
 
+def one_head(compute: Callable[..., Tensor], dim: int = 2) -> Callable[..., tuple[Tensor, ...]]:
+    """Of a map of twelve channels: one head, of four channels each."""
+
+    def function(x: Tensor) -> tuple[Tensor, ...]:
+        parts = x.view(1, 1, 12, x.shape[2] * x.shape[3]).split([4, 4, 4], dim=dim)
+        return (compute(*parts).reshape(1, 4, *x.shape[2:]),)
+
+    return function
+
+
+COINCIDING = {
+    "attention": (
+        (3, 4),
+        one_head(lambda q, k, v: v @ scores(q, k).softmax(-1).transpose(2, 3)),
+        CompiledAttention,
+    ),
+    "attention of channels to each other": (
+        (3, 4),
+        one_head(lambda q, k, v: v @ scores(q, k).softmax(-1).transpose(2, 3), dim=3),
+        TorchIsland,
+    ),
+    "transposed where nothing changes": (
+        (3, 4),
+        one_head(lambda q, k, v: v @ scores(q, k).softmax(-1).transpose(0, 1)),
+        TorchIsland,
+    ),
+    "another function of values and weights": (
+        (2, 2),
+        one_head(
+            lambda q, k, v: torch.atan2(v, (q.transpose(2, 3) @ k).softmax(-1).transpose(2, 3))
+        ),
+        TorchIsland,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COINCIDING)
+def test_sizes_that_are_alike_by_chance_mislead_nobody(name: str) -> None:
+    (rows, cols), function, kind = COINCIDING[name]
+    network = Network(function, read=12, given=4)
+    assert_right(network, capture(network, 2 * rows, 2 * cols), kind)
+
+
 def test_a_map_of_another_shape_or_function_is_no_attention() -> None:
     plan = capture(Network(as_in_yolo11), *IMAGE[2:])
     (node,) = (node for node in plan.nodes if isinstance(node, DenseIsland))
@@ -235,6 +283,7 @@ def test_a_map_of_another_shape_or_function_is_no_attention() -> None:
     ):
         assert recognise_attention(node, other) is None
     assert recognise_attention(replace(node, function=lambda *maps: maps), source) is None
+    assert recognise_attention(replace(node, inputs=(*node.inputs, "image")), source) is None
 
 
 def test_every_attention_of_a_network_with_several_is_recognised() -> None:
