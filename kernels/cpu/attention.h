@@ -3,7 +3,7 @@
 //
 // A query's scores are summed over channels, its output over cells, its weights in PARTIAL sums that
 // are added at the end: one order, whichever queries are computed with it and however wide a vector
-// is. Numbers are widened where they are packed; all that is computed are floats.
+// is. Keys and values are packed once a head, as the weights of a convolution are; sums are floats.
 #pragma once
 
 #include <algorithm>
@@ -66,7 +66,8 @@ static void pack_panel(const Heads& heads, const Number* map, int64_t head, int6
       std::copy_n(key + heads.key + start, length, to);
       std::fill(to + length, to + wide, 0.0f);
     }
-    if (values) std::copy_n(from + heads.key, heads.value, values + (cell * heads.count + head) * heads.value);
+    if (values)
+      std::copy_n(from + heads.key, heads.value, values + (cell * heads.count + head) * heads.value);
   }
 }
 
@@ -131,22 +132,29 @@ static float weigh(const Heads& heads, float* scores) {
   return total;
 }
 
+// One head's queries of `count` cells, scaled; the last stands for those that are not there.
+template <typename Number>
+static void scale_queries(const Heads& heads, const Number* map, float scale, int64_t head,
+                          int64_t first, int count, float* queries) {
+  std::vector<float> widened(heads.key + WIDTH);
+  for (int m = 0; m < QUERIES; ++m) {
+    const int64_t cell = first + std::min(m, count - 1);
+    const Number* from = map + cell * heads.channels() + head * heads.width();
+    const float* query = as_floats(from, heads.key, widened.data());
+    for (int64_t k = 0; k < heads.key; ++k) queries[m * heads.key + k] = query[k] * scale;
+  }
+}
+
 // Writes one head's output of the cells from `first` to `last`.
 template <typename Number>
 static void attend_from(const Heads& heads, const Number* map, float scale, const float* room,
                         int64_t head, int64_t first, int64_t last, Number* out) {
   const float* keys = room + head * (heads.keys() + heads.values());
   std::vector<float> queries(QUERIES * heads.key), scores(QUERIES * heads.scored());
-  std::vector<float> widened(heads.key + WIDTH);
+  float* scored = scores.data();
   for (; first < last; first += QUERIES) {
     const int count = std::min<int64_t>(QUERIES, last - first);
-    for (int m = 0; m < QUERIES; ++m) {  // the last query stands for those that are not there
-      const int64_t cell = first + std::min(m, count - 1);
-      const Number* from = map + cell * heads.channels() + head * heads.width();
-      const float* query = as_floats(from, heads.key, widened.data());
-      for (int64_t k = 0; k < heads.key; ++k) queries[m * heads.key + k] = query[k] * scale;
-    }
-    float* scored = scores.data();
+    scale_queries(heads, map, scale, head, first, count, queries.data());
     multiply_all(queries.data(), heads.key, keys, heads.key, heads.scored(),
                  [&](int m, int64_t cell, Vector sum) {
                    store(scored + m * heads.scored() + cell, sum, WIDTH);
