@@ -43,7 +43,7 @@ _PARTS = (
     ("upsample", r"ops/upsample\.py$", r"^(tiles|dense)$"),
     ("pool", r"ops/pool\.py$", r"^_pool$"),
     ("merge", r"ops/merge\.py$", r"^apply$"),
-    ("island", r"ops/island\.py$", r"^dense$"),
+    ("island", r"(ops/island|compiled/attention)\.py$", r"^dense$"),
 )
 
 # The same for what compiled runners say of their operators.

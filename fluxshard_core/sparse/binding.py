@@ -162,7 +162,7 @@ class Binding:
 
     def _bind_node(self, node: Node, dying: tuple[str, ...]) -> Step:
         if isinstance(node, DenseIsland):
-            return IslandStep(node, self.backend.island_operator(node), dying)
+            return IslandStep(node, self.backend.island_operator(self.plan, node), dying)
         grid = self.grid_of(node.output)
         if geometry := _geometry(node):
             operator = self.backend.window_operator(self.plan, node, grid)

@@ -112,6 +112,11 @@ class IslandFunction:
         self._original = fx.GraphModule(root, graph)
         self._converted: dict[tuple[torch.device, torch.dtype], nn.Module] = {}
 
+    @property
+    def graph(self) -> fx.Graph:
+        """What it computes; for reading alone."""
+        return self._original.graph
+
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the island; floating outputs have the dtype of the first input."""
         kind = inputs[0].device, inputs[0].dtype

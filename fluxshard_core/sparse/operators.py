@@ -139,7 +139,7 @@ class Backend(Protocol):
         """Return the operator of ``node``."""
         ...
 
-    def island_operator(self, node: DenseIsland) -> IslandOperator:
+    def island_operator(self, plan: Plan, node: DenseIsland) -> IslandOperator:
         """Return the operator of ``node``."""
         ...
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <vector>
 
+#include "attention.h"
 #include "cells.h"
 #include "convolution.h"
 #include "crew.h"
@@ -181,5 +182,20 @@ void fluxshard_scale_bytes(const uint8_t* bytes, int64_t rows, int64_t length, v
     scale_bytes(bytes, rows, length, static_cast<Half*>(out), pitch, threads);
   else
     scale_bytes(bytes, rows, length, static_cast<float*>(out), pitch, threads);
+}
+
+int64_t fluxshard_attention_room(const Heads* heads) { return attention_room(*heads); }
+
+// Attention of a map to itself, bfloat16 where `half`; see attention.h.
+void fluxshard_attend(const Heads* heads, const void* map, float scale, float* room, void* out,
+                      void* values, int32_t half, int32_t threads) {
+  const auto run = [&](auto* from) {
+    using Number = std::remove_const_t<std::remove_pointer_t<decltype(from)>>;
+    attend(*heads, from, scale, room, static_cast<Number*>(out), static_cast<Number*>(values), threads);
+  };
+  if (half)
+    run(static_cast<const Half*>(map));
+  else
+    run(static_cast<const float*>(map));
 }
 }

@@ -8,6 +8,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
+from fluxshard_kernels.cpu.attention_kernel import AttentionKernel
 from fluxshard_kernels.cpu.build import BuildError, library_path
 from fluxshard_kernels.cpu.pixel_kernels import PixelKernels
 from fluxshard_kernels.cpu.signatures import declare
@@ -30,6 +31,8 @@ class Library:
         self._library = library
         self.pixels = PixelKernels(library)
         """Those on frames of bytes."""
+        self.attention = AttentionKernel(library)
+        """Of a map to itself."""
         self.width: int = library.fluxshard_width()
         """Floats in a vector."""
         self.panel: int = library.fluxshard_panel()

@@ -28,6 +28,11 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         None,
         [_POINTER, _INT64, _INT64, _POINTER, _INT64, _INT32, _INT32],
     ),
+    "fluxshard_attention_room": (_INT64, [_POINTER]),
+    "fluxshard_attend": (
+        None,
+        [_POINTER, _POINTER, ctypes.c_float, *[_POINTER] * 3, _INT32, _INT32],
+    ),
 }
 
 

@@ -14,6 +14,7 @@ import torch
 
 from fluxshard_core.reuse.remap import Level
 from fluxshard_core.sparse.binding import Binding
+from fluxshard_core.sparse.compiled.attention import CompiledAttention
 from fluxshard_core.sparse.compiled.emit import Emitter
 from fluxshard_core.sparse.compiled.program import Program
 from fluxshard_core.sparse.compiled.runner import CompiledRunner
@@ -26,6 +27,7 @@ from fluxshard_core.sparse.nodes import DenseIsland, Node
 from fluxshard_core.sparse.operators import IslandOperator, PointOperator, WindowOperator
 from fluxshard_core.sparse.ops.island import TorchIsland
 from fluxshard_core.sparse.plan import Plan, PlanError
+from fluxshard_core.sparse.recognise_attention import recognise_attention
 from fluxshard_core.sparse.scratch import Scratch
 from fluxshard_core.sparse.store import FeatureStore
 from fluxshard_core.sparse.tiles import TileGrid
@@ -59,8 +61,11 @@ class CompiledBackend:
         """Return the operator of a node that reads only its own cell."""
         return CompiledPoint(self._library, self._emitter, plan, node, self.dtype)
 
-    def island_operator(self, node: DenseIsland) -> IslandOperator:
-        """Return the operator of a dense subgraph."""
+    def island_operator(self, plan: Plan, node: DenseIsland) -> IslandOperator:
+        """Return the operator of a dense subgraph: PyTorch's, unless it is an attention."""
+        source = plan.tensors[node.inputs[0]]
+        if attention := recognise_attention(node, source):
+            return CompiledAttention(self._library, attention, source, self.dtype)
         return TorchIsland(node)
 
     def runner(self, binding: Binding, *, filtered: bool) -> CompiledRunner:

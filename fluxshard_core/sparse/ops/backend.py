@@ -84,7 +84,7 @@ class CpuBackend:
             return BinaryOperator(node)
         raise PlanError(f"the CPU backend has no pointwise operator for {node.describe()}")
 
-    def island_operator(self, node: DenseIsland) -> IslandOperator:
+    def island_operator(self, plan: Plan, node: DenseIsland) -> IslandOperator:
         """Return the operator of a dense subgraph."""
         return TorchIsland(node)
 

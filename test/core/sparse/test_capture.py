@@ -31,6 +31,7 @@ from fluxshard_core.sparse.nodes import (
 )
 from fluxshard_core.sparse.normalise import is_plain
 from fluxshard_core.sparse.plan import Plan
+from fluxshard_core.sparse.recognise_attention import Attention, recognise_attention
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +148,10 @@ def test_yolo_plans_compute_what_the_network_computes(name: str) -> None:
     islands = [node for node in plan.nodes if isinstance(node, DenseIsland)]
     assert len(islands) == (1 if name.startswith("yolo11") else 0)
     assert all("attention" in node.reason for node in islands)
+    for island in islands:
+        heads = {"n": 2, "s": 4, "m": 4}[name[6]]
+        expected = Attention(heads, 32, 64, 32**-0.5, ("attention", "values"))
+        assert recognise_attention(island, plan.tensors[island.inputs[0]]) == expected
     assert plan.strides == (1, 2, 4, 8, 16, 32)
     assert plan.total_multiply_accumulates == module_macs(network, 64, 96)
     assert {plan.tensors[name].stride for name in plan.outputs} <= {4, 8, 16, 32}
