@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fluxshard_core.motion.field import MotionField, block_grid
+from fluxshard_core.sparse import memory, scratch
 from fluxshard_core.sparse.compiled.backend import CompiledBackend
 from fluxshard_core.sparse.nodes import (
     Activation,
@@ -33,7 +34,7 @@ from fluxshard_core.sparse.plan import Plan
 
 @pytest.fixture(autouse=True)
 def poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fill what ``torch.empty`` returns with NaN, so that unwritten output cannot pass."""
+    """Fill uninitialised memory with NaN, so that unwritten output cannot pass."""
     empty = torch.empty
 
     def poisoned(*size: Any, **options: Any) -> torch.Tensor:
@@ -43,6 +44,8 @@ def poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         return out.fill_(float("nan")) if out.is_floating_point() else out
 
     monkeypatch.setattr(torch, "empty", poisoned)
+    for module in (memory, scratch):
+        monkeypatch.setattr(module, "uninitialised", lambda size: np.full(size, 0xFF, np.uint8))
 
 
 NewBackend = Callable[..., Backend]
