@@ -40,8 +40,10 @@ class Arena:
     """
 
     def __init__(self, size: int) -> None:
-        self._memory = uninitialised(size + _LINE)
-        self._used = -self._memory.ctypes.data % _LINE
+        memory = uninitialised(size + _LINE)
+        start = -memory.ctypes.data % _LINE
+        self._memory = memory[start : start + size]
+        self._used = 0
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         """See :data:`Allocate`.

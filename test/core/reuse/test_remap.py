@@ -195,22 +195,6 @@ def test_an_empty_level_is_refused() -> None:
         Level(8, 0, 4)
 
 
-@given(seed=st.integers(0, 2**32 - 1))
-@QUICK
-def test_strays_are_exactly_the_cells_that_do_not_move_by_the_common_shift(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    level = Level(4, 24, 40)
-    remap = FeatureRemap([level])
-    for _ in range(3):
-        motion = field(96, 160, *rng.integers(-40, 41, 2))
-        motion.vectors[rng.integers(6) :, rng.integers(10) :] = rng.integers(-40, 41, 2)
-        motion.valid[rng.integers(6), rng.integers(10)] = False
-        moved = remap.follow(motion)[level]
-        differs = (moved.shift[0] != moved.common[0]) | (moved.shift[1] != moved.common[1])
-        np.testing.assert_array_equal(moved.strays, np.flatnonzero(differs))
-        remap.settle({level: moved}, {level: rng.random(level.shape) < 0.3})
-
-
 def test_the_vector_of_most_blocks_is_common_and_unknown_blocks_have_no_say() -> None:
     motion = field(64, 64, dx=-5, dy=7)
     motion.vectors[:2] = 12, -3
@@ -240,7 +224,6 @@ def test_compiled_and_plain_cells_move_alike(seed: int) -> None:
             assert one.common == plain.common
             np.testing.assert_array_equal(one.shift, plain.shift)
             np.testing.assert_array_equal(one.valid, plain.valid)
-            np.testing.assert_array_equal(one.strays, plain.strays)
             assert (one.residual is None) == (plain.residual is None)
             if one.residual is not None:
                 np.testing.assert_array_equal(one.residual, plain.residual)
