@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fluxshard_core.models.head_layout import HeadLayout, OutputKind
+from fluxshard_core.models.survey import cells_of
 from fluxshard_core.motion.field import QUARTER_PEL
 
 Offset = npt.NDArray[np.int16]
@@ -44,35 +45,40 @@ class Candidates:
         rows = torch.empty(len(self.cell), outputs[0].shape[1])
         for level, output in enumerate(outputs):
             here = self.level == level
-            rows[here] = _cells(output)[self.cell[here]].to(rows.dtype)
+            rows[here] = cells_of(output)[self.cell[here]].to(rows.dtype)
         return rows
 
 
 def find_candidates(
     outputs: Sequence[Tensor],
+    peaks: Sequence[Float32],
     layout: HeadLayout,
     confidence: float,
     offsets: Sequence[Offset | None] | None = None,
 ) -> Candidates:
     """Cells whose best class scores above ``confidence``; equal scores keep the cells' order.
 
-    ``offsets``, one per output as in :func:`~fluxshard_core.models.decode.decode`, move the
-    candidates to where their content is now.
+    ``peaks`` ``(H * W,)``, one per class output: the best logit of each cell. ``offsets``, one per
+    output as in :func:`~fluxshard_core.models.decode.decode`, move the candidates to where their
+    content is now.
     """
     classes = layout.indices(OutputKind.CLASS)
     bound = _logit_bound(confidence)
-    cells = [(_cells(outputs[index]).amax(1) > bound).nonzero().squeeze(1) for index in classes]
-    logits = [_cells(outputs[index])[cell] for index, cell in zip(classes, cells, strict=True)]
+    cells = [np.flatnonzero(peak > bound) for peak in peaks]
+    logits = [
+        cells_of(outputs[index])[torch.from_numpy(cell)]
+        for index, cell in zip(classes, cells, strict=True)
+    ]
     scores, class_ids = torch.cat(logits).to(torch.float32).sigmoid().max(1)
     strides = [layout.outputs[index].stride for index in classes]
     anchors = [
-        _anchors(cell.numpy(), outputs[index].shape[3], stride, offsets[index] if offsets else None)
+        _anchors(cell, outputs[index].shape[3], stride, offsets[index] if offsets else None)
         for cell, index, stride in zip(cells, classes, strides, strict=True)
     ]
     counts = [len(cell) for cell in cells]
     found = Candidates(
         level=torch.from_numpy(np.repeat(np.arange(len(cells)), counts)),
-        cell=torch.cat(cells),
+        cell=torch.from_numpy(np.concatenate(cells)),
         anchors=torch.from_numpy(np.concatenate(anchors)),
         strides=torch.from_numpy(np.repeat(np.array(strides, dtype=np.float32), counts)),
         scores=scores,
@@ -96,8 +102,3 @@ def _logit_bound(confidence: float) -> float:
     if not 0.0 < confidence < 1.0:
         return -math.inf
     return math.log(confidence / (1.0 - confidence)) - 0.01
-
-
-def _cells(output: Tensor) -> Tensor:
-    """View ``(1, C, H, W)`` as ``(H * W, C)``; free for channels-last tensors."""
-    return output[0].permute(1, 2, 0).flatten(0, 1)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from fluxshard_core.errors import InputError
-from fluxshard_core.models.candidates import Candidates, Offset, find_candidates
+from fluxshard_core.models.candidates import Candidates, Float32, Offset, find_candidates
 from fluxshard_core.models.detections import Detections
 from fluxshard_core.models.head_layout import HeadLayout, OutputKind
 from fluxshard_core.models.keypoints import decode_keypoints
 from fluxshard_core.models.letterbox import Letterbox
 from fluxshard_core.models.masks import decode_masks
 from fluxshard_core.models.suppression import suppress
+from fluxshard_core.models.survey import survey
 
 
 @torch.inference_mode()
@@ -42,12 +42,12 @@ def decode(
     """
     if not (0.0 <= confidence <= 1.0 and 0.0 <= iou <= 1.0):
         raise InputError(f"confidence {confidence} and iou {iou} must be in [0, 1]")
-    _check_outputs(outputs, layout, letterbox)
+    peaks = _check_outputs(outputs, layout, letterbox)
 
     def of_kind(kind: OutputKind) -> list[Tensor]:
         return [outputs[index] for index in layout.indices(kind)]
 
-    candidates = find_candidates(outputs, layout, confidence, offsets)
+    candidates = find_candidates(outputs, peaks, layout, confidence, offsets)
     boxes = _decode_boxes(candidates, of_kind(OutputKind.BOX), layout.reg_max)
     kept = suppress(boxes, candidates.class_ids, iou, max_detections)
     candidates, original = candidates.take(kept), letterbox.boxes_to_original(boxes[kept].numpy())
@@ -81,7 +81,10 @@ def _decode_boxes(candidates: Candidates, outputs: Sequence[Tensor], reg_max: in
     )
 
 
-def _check_outputs(outputs: Sequence[Tensor], layout: HeadLayout, letterbox: Letterbox) -> None:
+def _check_outputs(
+    outputs: Sequence[Tensor], layout: HeadLayout, letterbox: Letterbox
+) -> list[Float32]:
+    """Return the best logit of each cell ``(H * W,)`` of the class outputs, all being sound."""
     expected = [
         (1, o.channels, letterbox.input_height // o.stride, letterbox.input_width // o.stride)
         for o in layout.outputs
@@ -89,10 +92,11 @@ def _check_outputs(outputs: Sequence[Tensor], layout: HeadLayout, letterbox: Let
     shapes = [tuple(output.shape) for output in outputs]
     if shapes != expected:
         raise InputError(f"network outputs {shapes} do not match the expected {expected}")
-    for output, described in zip(outputs, layout.outputs, strict=True):
-        # A sum is finite only if every term is, and costs a third of testing each one.
-        if not math.isfinite(output.sum(dtype=torch.float32).item()):
+    seen = survey(outputs, layout.indices(OutputKind.CLASS))
+    for one, described in zip(seen, layout.outputs, strict=True):
+        if not one.finite:
             raise InputError(
                 f"the network's {described.kind.value} output at stride {described.stride} holds "
                 "NaN or infinite values: check the weights and the input"
             )
+    return [one.peaks for one in seen if one.peaks is not None]

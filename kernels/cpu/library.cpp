@@ -14,6 +14,7 @@
 #include "pixels.h"
 #include "pool.h"
 #include "remainders.h"
+#include "survey.h"
 #include "table.h"
 
 using namespace fluxshard;
@@ -157,6 +158,11 @@ void fluxshard_lost(const LevelConstants* level, const int16_t* shift, const int
 int32_t fluxshard_keep(int64_t cells, const int16_t* residual, const uint8_t* fresh, int16_t* y,
                        int16_t* x) {
   return keep_remainders(cells, residual, fresh, y, x);
+}
+
+// Looks at maps of floats once; see survey.h.
+void fluxshard_survey(SurveyedMap* maps, int64_t count, int32_t threads) {
+  survey(maps, count, threads);
 }
 
 // Blocks of frames of bytes; see pixels.h.

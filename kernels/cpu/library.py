@@ -151,6 +151,10 @@ class Library:
             kept.ctypes.data,
         )
 
+    def survey(self, maps: Records, threads: int) -> None:
+        """Look at ``maps`` as in ``survey.h``; writes what is found into the records."""
+        self._library.fluxshard_survey(maps.ctypes.data, len(maps), threads)
+
     def move(self, maps: Records, sources: Int64, destinations: Int64, threads: int) -> None:
         """Move cells of maps, strides in bytes, a map a thread at a time; no destination twice."""
         self._library.fluxshard_move(
@@ -170,6 +174,11 @@ def load_if_possible() -> Library | None:
         return load()
     except BuildError:
         return None
+
+
+def load_if_built() -> Library | None:
+    """Return the compiled kernels if this process has loaded them already; builds nothing."""
+    return load() if load.cache_info().currsize else None
 
 
 @functools.cache

@@ -1,5 +1,4 @@
-"""The records of ``program.h``, ``cells.h`` and ``follow.h`` as numpy types, field by field the
-same."""
+"""The records of the headers beside it as numpy types, field by field the same."""
 
 from __future__ import annotations
 
@@ -103,5 +102,14 @@ FOLLOWED = np.dtype(
         ("residual", "u8"),
         ("valid", "u8"),
         ("remains", "i8"),
+    ]
+)
+SURVEYED = np.dtype(
+    [
+        ("cells", "u8"),
+        ("count", "i8"),
+        ("channels", "i8"),
+        ("peaks", "u8"),
+        ("finite", "i8"),
     ]
 )

@@ -21,6 +21,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "fluxshard_keep": (_INT32, [_INT64, *[_POINTER] * 4]),
     "fluxshard_move_table": (None, [_POINTER] * 6),
     "fluxshard_move": (None, [_POINTER, _INT64, *[_POINTER] * 2, _INT64, _INT32]),
+    "fluxshard_survey": (None, [_POINTER, _INT64, _INT32]),
     "fluxshard_move_blocks": (None, [*[_POINTER] * 4, _INT32]),
     "fluxshard_compare_blocks": (None, [*[_POINTER] * 4, _INT32]),
     "fluxshard_compose_blocks": (None, [*[_POINTER] * 5, _INT32]),
