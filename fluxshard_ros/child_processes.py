@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import FrameType, TracebackType
@@ -25,9 +26,11 @@ class ProcessFailed(FluxShardError):  # noqa: N818
     """A child ended by itself with a failure; the message ends with the end of its log."""
 
 
-def _die_with_parent() -> None:
-    """Have the kernel kill this child when its parent dies, even by SIGKILL."""
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this child when its ``parent`` dies, even by SIGKILL."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before the kernel was told
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class ChildProcesses:
@@ -53,7 +56,7 @@ class ChildProcesses:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=partial(_die_with, os.getpid()),
         )
 
     def running(self, name: str) -> bool:
